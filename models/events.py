@@ -1,0 +1,254 @@
+"""The events of a run: one frozen union for the command line, the terminal UI, logs and tests.
+
+Every event carries an envelope: ``v`` (version of this format), ``run_id``, ``parent_run_id``, ``seq`` (from 0, one
+sequence per run) and ``time`` (seconds since the epoch). ``to_json`` and ``from_json`` round-trip.
+
+The order within one tool call: ``ArgumentsDelta``\\* while the model writes it, ``CallStarted`` when it is whole,
+``ApprovalAsked`` if someone has to agree, ``CallProgress``\\*, then exactly one of ``CallFinished``, ``CallFailed`` and
+``CallDenied``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from qianda.models.messages import Content, Usage
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What every event carries."""
+
+    run_id: str
+    parent_run_id: str | None = None
+    seq: int
+    time: float
+    v: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Envelope):
+    """A run began: with which server and model, and why these."""
+
+    server: str
+    model: str
+    why: str
+    type: Literal["run_started"] = "run_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Envelope):
+    """A run ended; always the last event.
+
+    Args:
+        reason: ``done``, ``limit``, ``cancelled`` or ``error``.
+        which: the limit that was reached, or the class of the error; else "".
+        message: for a person: what happened and what to do next; "" when all is well.
+        output: the answer, as far as there is one.
+    """
+
+    reason: Literal["done", "limit", "cancelled", "error"]
+    which: str = ""
+    message: str = ""
+    output: str = ""
+    usage: Usage = Usage()
+    type: Literal["run_finished"] = "run_finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputReceived(Envelope):
+    """The prompt, or a message that came in while the run went on (steering)."""
+
+    content: Content
+    steering: bool = False
+    type: Literal["input_received"] = "input_received"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkingDelta(Envelope):
+    """More of the model's reasoning."""
+
+    text: str
+    type: Literal["thinking_delta"] = "thinking_delta"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta(Envelope):
+    """More of the model's answer."""
+
+    text: str
+    type: Literal["text_delta"] = "text_delta"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentsDelta(Envelope):
+    """More of a tool call that the model is writing: a preview, to be replaced by ``CallStarted``.
+
+    Args:
+        index: which call of the reply, from 0. The call has no id before it is whole.
+        name: the tool's name, or "" in later pieces.
+        text: more of the arguments' JSON text.
+    """
+
+    index: int
+    name: str
+    text: str
+    type: Literal["arguments_delta"] = "arguments_delta"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnvelope(Envelope):
+    """What every event of a tool call carries."""
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted(CallEnvelope):
+    """A whole call is being handled; ``arguments`` is its JSON text."""
+
+    arguments: str
+    type: Literal["call_started"] = "call_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked(CallEnvelope):
+    """Someone has to agree before the call runs; answer by ``approve=`` or ``run.answer(request_id, …)``.
+
+    Args:
+        request_id: what ``run.answer`` takes.
+        arguments: the call's validated arguments, as JSON text.
+        description: the tool's own description.
+        reason: why it is asked.
+    """
+
+    request_id: str
+    arguments: str
+    description: str
+    reason: str
+    type: Literal["approval_asked"] = "approval_asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallProgress(CallEnvelope):
+    """A running tool says how far it is, or shows output as it comes."""
+
+    text: str
+    type: Literal["call_progress"] = "call_progress"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished(CallEnvelope):
+    """The tool ran; ``content`` is what the model reads. ``replayed`` when it came from the record."""
+
+    content: Content
+    seconds: float
+    replayed: bool = False
+    type: Literal["call_finished"] = "call_finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed(CallEnvelope):
+    """The tool failed, was not there, or could not be called so; ``error`` is what the model reads."""
+
+    error: str
+    seconds: float
+    type: Literal["call_failed"] = "call_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDenied(CallEnvelope):
+    """The call was not run, by a rule or a person.
+
+    Args:
+        reason: why; the model reads it too.
+        by: ``rule``, ``person``, or ``nobody`` when there was no one to ask.
+    """
+
+    reason: str
+    by: Literal["rule", "person", "nobody"]
+    type: Literal["call_denied"] = "call_denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported(Envelope):
+    """Tokens of the model request that just ended, and of the run so far."""
+
+    request: Usage
+    total: Usage
+    type: Literal["usage_reported"] = "usage_reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrying(Envelope):
+    """A model request failed and is made again.
+
+    Args:
+        cause: what went wrong, in one sentence.
+        attempt: the attempt that comes now, from 2.
+        wait: seconds until then.
+        discard: text, thinking and call previews of this turn so far are void; they come again.
+    """
+
+    cause: str
+    attempt: int
+    wait: float
+    discard: bool
+    type: Literal["retrying"] = "retrying"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Envelope):
+    """Something worth saying that changes nothing: shown to people, not to the model."""
+
+    text: str
+    type: Literal["notice"] = "notice"
+
+
+Event = (
+    RunStarted
+    | RunFinished
+    | InputReceived
+    | ThinkingDelta
+    | TextDelta
+    | ArgumentsDelta
+    | CallStarted
+    | ApprovalAsked
+    | CallProgress
+    | CallFinished
+    | CallFailed
+    | CallDenied
+    | UsageReported
+    | Retrying
+    | Notice
+)
+
+_adapter: TypeAdapter[Any] | None = None
+
+
+def to_json(event: Event) -> str:
+    """One line of JSON."""
+    return orjson.dumps(event).decode()
+
+
+def from_json(line: str | bytes) -> Event:
+    """Read what ``to_json`` wrote.
+
+    Raises:
+        ValueError: the line is not an event of this version.
+    """
+    global _adapter
+    if _adapter is None:
+        from typing import Annotated
+
+        from pydantic import Field, TypeAdapter
+
+        _adapter = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+    return _adapter.validate_json(line)

@@ -1,0 +1,143 @@
+"""A model's reply: the deltas that it arrives in, and the pure function that merges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from qianda.models.messages import AssistantMessage, ToolCall, Usage
+
+Finish = Literal["stop", "tool_calls", "length", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """More of the answer's text, free of markup."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPiece:
+    """More of the reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """More of a tool call.
+
+    Args:
+        index: which call of this reply, from 0, in the order of their first pieces.
+        id: the server's id, or "" where it gave none (yet).
+        name: the whole name, or "" when this piece does not carry it.
+        arguments: more of the arguments' text, to be appended.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenCall:
+    """A call that could not be read.
+
+    Args:
+        name: the tool's name, or "" when even that was lost.
+        text: what the model wrote.
+        problem: one sentence for the model.
+        index: the call's index when pieces of it were already given out, else -1.
+    """
+
+    name: str
+    text: str
+    problem: str
+    index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePiece:
+    """The server's token counts for this reply; a later one replaces an earlier one."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPiece:
+    """Why the reply ended."""
+
+    reason: Finish
+
+
+Piece = TextPiece | ReasoningPiece | CallPiece | BrokenCall | UsagePiece | FinishPiece
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole reply of the model.
+
+    Args:
+        text: the answer's text, free of markup.
+        reasoning: what came as thinking.
+        calls: the tool calls, in order.
+        broken: calls that could not be read.
+        usage: tokens of this request, as the server counted them.
+        finish: why it ended; ``tool_calls`` exactly when there are calls and the output was not cut.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    broken: tuple[BrokenCall, ...] = ()
+    usage: Usage = Usage()
+    finish: Finish = "stop"
+
+    def message(self) -> AssistantMessage:
+        """The reply as a message of the conversation."""
+        return AssistantMessage(content=self.text, reasoning=self.reasoning, tool_calls=self.calls)
+
+
+def merge(pieces: Iterable[Piece]) -> Reply:
+    """Merge the pieces of one reply, in the order in which they arrived; pure."""
+    text: list[str] = []
+    reasoning: list[str] = []
+    calls: dict[int, tuple[str, str, list[str]]] = {}
+    broken: list[BrokenCall] = []
+    usage = Usage()
+    finish: Finish = "stop"
+    for piece in pieces:
+        match piece:
+            case TextPiece():
+                text.append(piece.text)
+            case ReasoningPiece():
+                reasoning.append(piece.text)
+            case CallPiece():
+                call_id, name, arguments = calls.get(piece.index, ("", "", []))
+                if piece.arguments:
+                    arguments.append(piece.arguments)
+                calls[piece.index] = (piece.id or call_id, piece.name or name, arguments)
+            case BrokenCall():
+                broken.append(piece)
+                calls.pop(piece.index, None)
+            case UsagePiece():
+                usage = piece.usage
+            case FinishPiece():
+                finish = piece.reason
+    whole = tuple(
+        ToolCall(id=call_id or f"call_{index}", name=name, arguments="".join(arguments) or "{}")
+        for index, (call_id, name, arguments) in sorted(calls.items())
+    )
+    if finish in ("stop", "tool_calls"):
+        finish = "tool_calls" if whole else "stop"
+    return Reply(
+        text="".join(text).rstrip(),
+        reasoning="".join(reasoning).strip("\n"),
+        calls=whole,
+        broken=tuple(broken),
+        usage=usage,
+        finish=finish,
+    )

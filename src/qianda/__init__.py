@@ -1,0 +1,1 @@
+"""Qianda: the agent framework for Qwen."""
