@@ -1,0 +1,164 @@
+"""The one place that knows httpx2 and httpx: clients, responses, and what their exceptions mean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from qianda.models.errors import QiandaError, ServerUnreachable
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+    AsyncClient = httpx2.AsyncClient | httpx.AsyncClient
+
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 300.0
+
+
+class Response(Protocol):
+    """What we use of a streamed response of either package."""
+
+    status_code: int
+
+    @property
+    def headers(self) -> Any: ...
+    async def aread(self) -> bytes: ...
+    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def open_http(url: str, *, idle: float | None = None) -> httpx2.AsyncClient:
+    """A pooled client of our own for one server.
+
+    Loopback servers are reached without the environment's proxies, and plain HTTP without the cost of TLS set-up.
+
+    Args:
+        url: the server's base URL.
+        idle: seconds without a byte after which a request counts as hung.
+    """
+    import httpx2
+
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(idle or IDLE_SECONDS, connect=min(idle or CONNECT_SECONDS, CONNECT_SECONDS)),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+        trust_env=not is_loopback(url),
+        verify=url.startswith("https:"),
+    )
+
+
+def _package(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _names(error: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
+
+
+def explain(error: Exception, url: str) -> QiandaError | None:
+    """Our error for an exception of httpx2 or httpx, or None when it is none of theirs."""
+    if _package(error) not in ("httpx", "httpx2"):
+        return None
+    names = _names(error)
+    if "InvalidURL" in names or "UnsupportedProtocol" in names:
+        from qianda.models.errors import ConfigurationError
+
+        return ConfigurationError(f"{url} is not a usable address", cure="Write it like http://127.0.0.1:8000/v1")
+    if "ConnectError" in names or "ConnectTimeout" in names:
+        return ServerUnreachable(
+            f"No server answers at {url}",
+            cure="Start it, or choose another with --server or QIANDA_SERVER (qianda doctor shows what is there)",
+        )
+    if "ReadTimeout" in names:
+        return ServerUnreachable(f"{url} sent nothing for too long", cure="Look whether the server still works")
+    if "TransportError" in names or "DecodingError" in names or "StreamError" in names:
+        return ServerUnreachable(f"The connection to {url} broke ({type(error).__name__})")
+    return None
+
+
+def is_connect_error(error: BaseException | None) -> bool:
+    """Whether the request never reached a server."""
+    return error is not None and bool(_names(error) & {"ConnectError", "ConnectTimeout"})
+
+
+@asynccontextmanager
+async def send(
+    http: AsyncClient, method: str, url: str, *, headers: dict[str, str], content: bytes | None = None, **options: Any
+) -> AsyncGenerator[Response]:
+    """Send one request; the body of the answer is read by the caller.
+
+    Raises:
+        ServerUnreachable: no connection, or it broke, here or while the caller reads.
+        ConfigurationError: the URL is not usable.
+    """
+    try:
+        async with http.stream(method, url, headers=headers, content=content, **options) as response:
+            yield response
+    except Exception as error:
+        explained = explain(error, url)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+async def get_json(http: AsyncClient, url: str, *, headers: dict[str, str], seconds: float) -> tuple[int, Any]:
+    """GET a JSON document: the status and the decoded body, None where it is not JSON."""
+    import orjson
+
+    async with send(http, "GET", url, headers=headers, timeout=seconds) as response:
+        body = await response.aread()
+    try:
+        return response.status_code, orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return response.status_code, None
+
+
+async def sse_data(blocks: AsyncGenerator[bytes] | AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
+    """The ``data`` of server-sent events, in one list per block that the network gave.
+
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html; events that are not set apart by an empty
+    line are told apart all the same, and a last one without it counts.
+    """
+    rest = b""
+    pending: bytes | None = None
+    async with aclosing(blocks) if isinstance(blocks, AsyncGenerator) else _nothing():
+        async for block in blocks:
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            found: list[bytes] = []
+            for line in lines:
+                if line[:5] == b"data:":
+                    data = line[5:].strip()
+                    if pending is None:
+                        pending = data
+                    elif _is_whole(pending):
+                        found.append(pending)
+                        pending = data
+                    else:
+                        pending += b"\n" + data
+                elif pending is not None and line in (b"", b"\r"):
+                    found.append(pending)
+                    pending = None
+            if found:
+                yield found
+    if rest[:5] == b"data:":
+        pending = (pending or b"") + rest[5:].strip()
+    if pending is not None:
+        yield [pending]
+
+
+def _is_whole(data: bytes) -> bool:
+    return data[-1:] in (b"}", b"]")
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncGenerator[None]:
+    yield

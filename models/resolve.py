@@ -1,0 +1,194 @@
+"""Which server and which model, and why: explicit → environment → configuration → a running local server → embedded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
+from qianda.models.family import find_family
+from qianda.models.http import is_loopback, open_http
+from qianda.models.servers import FoundServer, ServerKind, base_url, detect, server_kinds
+
+if TYPE_CHECKING:
+    from qianda.models.config import Config
+    from qianda.models.embedded import EmbeddedServer
+    from qianda.models.http import AsyncClient
+
+PROBE_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The chosen server and model.
+
+    Args:
+        url: base URL, up to ``/v1``; "" for an embedded engine that has not started.
+        kind: the server's kind.
+        model: the model's id at that server.
+        why: what decided, for a person.
+        api_key: sent as bearer token; never shown.
+        window: context window in tokens, None when the server does not say.
+        demo: the labelled demo model, not a Qwen.
+        engine: the embedded engine, to be closed after use.
+    """
+
+    url: str
+    kind: ServerKind
+    model: str
+    why: str
+    api_key: str | None = None
+    window: int | None = None
+    demo: bool = False
+    engine: EmbeddedServer | None = None
+
+    @property
+    def title(self) -> str:
+        """The server, for a person."""
+        return self.kind.title if self.engine else f"{self.kind.title} at {self.url}"
+
+
+def _quiet(text: str) -> None:
+    """Notices that nobody reads."""
+
+
+async def resolve(
+    *,
+    server: str | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    config: Config | None = None,
+    http: AsyncClient | None = None,
+    download: bool = False,
+    notify: Callable[[str], None] = _quiet,
+) -> Endpoint:
+    """Choose the server and the model; asks the server what it is.
+
+    Args:
+        server: address or name; ``embedded`` for the engine in this process.
+        model: the model's id, or the path of a ``.gguf`` file for the embedded engine.
+        api_key: key for an explicit server.
+        config: the configuration file, where there is one.
+        http: a client to ask with; else one is opened for the occasion.
+        download: whether the demo model may be fetched when nothing else is there.
+        notify: told about slow steps.
+
+    Raises:
+        ConfigurationError: nothing is there, or the settings contradict each other.
+        ServerError: the chosen server does not answer, or refuses.
+    """
+    chosen, why = _choose(server, model, config)
+    wanted = model or os.environ.get("QIANDA_MODEL") or (config.model if config else None)
+    if chosen == "embedded":
+        return await _embedded(wanted, why, download=download or server == "embedded", notify=notify)
+    if chosen is None:
+        found = await probe_local(http)
+        if not found:
+            return await _embedded(wanted, "no model server answers on this machine", download=download, notify=notify)
+        return _pick(found[0], wanted, f"it answers on this machine ({found[0].url})", None)
+    url = base_url(chosen)
+    key = api_key or _key_for(url, config)
+    found_server = await _ask(http, url, key)
+    named = server_kinds().get(chosen.lower())
+    return _pick(found_server, wanted or (named.model if named else None), why, key)
+
+
+def _choose(server: str | None, model: str | None, config: Config | None) -> tuple[str | None, str]:
+    if server:
+        return server, "you named the server"
+    if model and model.endswith(".gguf"):
+        return "embedded", "you named a model file"
+    if os.environ.get("QIANDA_SERVER"):
+        return os.environ["QIANDA_SERVER"], "QIANDA_SERVER names it"
+    if os.environ.get("DASHSCOPE_API_KEY"):
+        return "modelstudio", "DASHSCOPE_API_KEY is set"
+    if config and config.server:
+        return config.server, "the configuration names it"
+    return None, ""
+
+
+def _key_for(url: str, config: Config | None) -> str | None:
+    if key := os.environ.get("QIANDA_API_KEY"):
+        return key
+    if "aliyuncs.com/" in url + "/":
+        return os.environ.get("DASHSCOPE_API_KEY") or (config.api_key if config else None)
+    if config and config.api_key and config.server and base_url(config.server) == url:
+        return config.api_key
+    return None
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """The headers of a request."""
+    headers = {"content-type": "application/json"}
+    if api_key:
+        headers["authorization"] = f"Bearer {api_key}"
+    return headers
+
+
+async def _ask(http: AsyncClient | None, url: str, api_key: str | None, *, seconds: float = 10.0) -> FoundServer:
+    if http is not None:
+        return await detect(http, url, headers=bearer(api_key), seconds=seconds)
+    async with open_http(url) as own:
+        return await detect(own, url, headers=bearer(api_key), seconds=seconds)
+
+
+async def probe_local(http: AsyncClient | None = None) -> list[FoundServer]:
+    """The model servers that answer on their default ports of this machine, asked in parallel within 300 ms."""
+
+    async def probe(url: str) -> FoundServer | None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                found = await _ask(http, url, None, seconds=PROBE_SECONDS)
+        except (QiandaError, TimeoutError):
+            return None
+        return found if found.models else None
+
+    urls = [kind.base_url for kind in server_kinds().values() if kind.port]
+    return [found for found in await asyncio.gather(*map(probe, urls)) if found]
+
+
+def _pick(found: FoundServer, wanted: str | None, why: str, api_key: str | None) -> Endpoint:
+    ids = {model.id: model for model in found.models}
+    if wanted is None:
+        if not ids:
+            raise ConfigurationError(f"{found.url} does not list its models", cure="Name one with --model")
+        model = next((name for name in ids if find_family(name).qwen), next(iter(ids)))
+        why += ", its only model" if len(ids) == 1 else f", the first Qwen of its {len(ids)} models"
+    else:
+        same = [name for name in ids if name.lower().rsplit("/", 1)[-1] == wanted.lower().rsplit("/", 1)[-1]]
+        model = wanted if wanted in ids or len(same) != 1 else same[0]
+    window = ids[model].window if model in ids else None
+    return Endpoint(url=found.url, kind=found.kind, model=model, why=why, api_key=api_key, window=window)
+
+
+async def _embedded(model: str | None, why: str, *, download: bool, notify: Callable[[str], None]) -> Endpoint:
+    from qianda.models import embedded
+
+    is_file = bool(model and model.endswith(".gguf"))
+    if not is_file:
+        if not embedded.available():
+            raise ServerUnreachable(
+                "No model server answers on this machine, and the embedded engine is not installed",
+                cure="Start one and name it with --server, or: pip install 'qianda[local]'",
+            )
+        if not download and not embedded.weights_present():
+            raise ServerUnreachable(
+                "No model server answers on this machine, and the demo model is not here yet",
+                cure="Start one and name it with --server, or fetch the demo model: qianda models pull demo",
+            )
+    engine = await embedded.start_embedded(model if is_file else None, download=download, notify=notify)
+    if not is_file:
+        why += "; so the demo model runs in this process" if "no model" in why else "; the demo model"
+    return Endpoint(
+        url=engine.url,
+        kind=server_kinds()["embedded"],
+        model=engine.model,
+        why=why,
+        api_key=engine.api_key,
+        window=engine.window,
+        demo=engine.demo,
+        engine=engine,
+    )
