@@ -1,0 +1,99 @@
+"""Exit codes, and how a fault becomes one line on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from qianda.models.errors import (
+    ConfigurationError,
+    LimitReached,
+    PermissionDenied,
+    QiandaError,
+    ServerError,
+)
+
+DONE = 0
+GAVE_UP = 1
+USAGE = 2
+REFUSED = 3
+LIMIT = 4
+SERVER = 5
+INTERRUPTED = 130
+
+_LONGEST = 1_000
+_CODES: tuple[tuple[type[QiandaError], int], ...] = (
+    (ConfigurationError, USAGE),
+    (PermissionDenied, REFUSED),
+    (LimitReached, LIMIT),
+    (ServerError, SERVER),
+)
+
+
+def exit_code(error: QiandaError) -> int:
+    """The exit code that says what kind of error it was."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), GAVE_UP)
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr; nothing happens when stderr is closed."""
+    from qianda.cli.terminal import clean
+
+    line = " ".join(clean(text).split())
+    if len(line) > _LONGEST:
+        line = f"{line[:_LONGEST]} …"
+    with contextlib.suppress(OSError, ValueError):
+        print(f"qianda: {line}", file=sys.stderr, flush=True)  # noqa: T201  # stderr is where a command's problems go
+
+
+def known_error(error: BaseException) -> QiandaError | None:
+    """The error of ours that an exception is or, as a group, holds."""
+    if isinstance(error, QiandaError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        found = (known_error(inner) for inner in error.exceptions)
+        return next((inner for inner in found if inner is not None), None)
+    return None
+
+
+def write_traceback(error: BaseException) -> Path | None:
+    """Keep the traceback of an unexpected exception in a log file.
+
+    Returns:
+        The file, or None when none could be written.
+    """
+    import datetime
+    import traceback
+
+    from qianda.models.config import data_dir
+
+    now = datetime.datetime.now(tz=datetime.UTC)
+    path = data_dir() / "logs" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", errors="backslashreplace", opener=_private) as log:
+            log.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return None
+    return path
+
+
+def close_output() -> bool:
+    """Flush stdout before the interpreter does, so that a reader who has gone, or a full disk, is no traceback.
+
+    Returns:
+        Whether everything was written.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

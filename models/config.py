@@ -1,0 +1,297 @@
+"""Settings: the user's and the project's TOML files and the environment, each value with where it came from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from qianda.models.errors import ConfigurationError
+
+PermissionMode = Literal["read-only", "ask", "auto"]
+PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "auto")  # from tight to loose
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of the configuration files.
+
+    Args:
+        key: its name.
+        kind: what its value is; ``keys`` is a table from server to API key.
+        meaning: one line for people.
+        allowed: the values that a ``choice`` may have.
+        environment: the variable that overrides the files, or "".
+        secret: never shown.
+    """
+
+    key: str
+    kind: Literal["text", "switch", "choice", "keys"]
+    meaning: str
+    allowed: tuple[str, ...] = ()
+    environment: str = ""
+    secret: bool = False
+
+    @property
+    def values(self) -> str:
+        """The allowed values, for an error message."""
+        match self.kind:
+            case "text":
+                return "ASCII letters, digits and signs without spaces, in quotes" if self.secret else "text in quotes"
+            case "switch":
+                return "true or false"
+            case "choice":
+                return ", ".join(f'"{value}"' for value in self.allowed)
+            case "keys":
+                return "a table of text: a server's name or URL, and its key"
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {
+        setting.key: setting
+        for setting in (
+            Setting(
+                "server", "text", "URL, or a name: ollama, vllm, modelstudio, embedded …", environment="QIANDA_SERVER"
+            ),
+            Setting("model", "text", "name of the model at that server", environment="QIANDA_MODEL"),
+            Setting("api_key", "text", "key of that server", environment="QIANDA_API_KEY", secret=True),
+            Setting("api_keys", "keys", "keys of other servers", secret=True),
+            Setting("thinking", "switch", "let the model think before it answers"),
+            Setting("permissions", "choice", "what tools may do unasked", allowed=PERMISSION_MODES),
+        )
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings that hold for one workspace.
+
+    Args:
+        server: URL or name of the model server, or None.
+        model: name of the model, or None.
+        api_key: key of ``server``, or None; see ``key_for``.
+        api_keys: keys by server name or URL.
+        thinking: on, off, or None for the model's own default.
+        permissions: what tools may do unasked.
+        origins: for each key that was set, where: a file or ``environment NAME``.
+        files: the configuration files that were read, in order.
+        ignored: sentences: what a folder that is not trusted wanted and did not get.
+    """
+
+    server: str | None = None
+    model: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    api_keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    thinking: bool | None = None
+    permissions: PermissionMode = "ask"
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: tuple[Path, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def key_for(self, server: str | None) -> str | None:
+        """The API key to send to ``server``, or None.
+
+        A key that belongs to one server is never sent to another: only ``QIANDA_API_KEY``, which was set for
+        this very process, goes to whichever server is used.
+        """
+        if self.api_key and self.origins.get("api_key") == "environment QIANDA_API_KEY":
+            return self.api_key
+        if server is not None:
+            for name, key in self.api_keys.items():
+                if _same_server(name, server):
+                    return key
+        if self.server is not None and (server is None or _same_server(server, self.server)):
+            return self.api_key
+        return None
+
+
+def data_dir() -> Path:
+    """The folder of records, weights, trust and logs; ``QIANDA_DATA_DIR`` overrides. It may not exist yet."""
+    override = os.environ.get("QIANDA_DATA_DIR")
+    if override:
+        return Path(override).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_data_path("qianda")
+
+
+def user_config_path() -> Path:
+    """The user's configuration file; it may not exist."""
+    import platformdirs
+
+    return platformdirs.user_config_path("qianda") / "config.toml"
+
+
+def project_config_path(workspace: Path) -> Path:
+    """The configuration file that a project brings; it may not exist."""
+    return workspace / ".qianda" / "config.toml"
+
+
+def load_config(workspace: Path, *, trusted: bool = False) -> Config:
+    """Read the settings for a workspace: the user's file, then the project's, then the environment.
+
+    Args:
+        workspace: the folder that the run works in.
+        trusted: whether the person trusts that folder; else its file may only tighten the permissions, and
+            everything else that it wants is listed in ``Config.ignored``.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or has an unknown key or a value of the wrong type.
+    """
+    config = Config()
+    user, project = user_config_path(), project_config_path(workspace)
+    for path in (user, project):
+        values = read_config_file(path)
+        if values is None:
+            continue
+        config = replace(config, files=(*config.files, path))
+        config = _merge(config, values, str(path)) if path == user or trusted else _tighten(config, values, path)
+    return _environment(config)
+
+
+def read_config_file(path: Path) -> dict[str, Any] | None:
+    """The validated contents of one configuration file, or None when there is no such file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or has an unknown key or a value of the wrong type.
+    """
+    try:
+        text = path.read_bytes().decode()
+        values = tomllib.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}", cure="Correct its rights, or remove it"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8 text", cure="Save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}", cure="Correct it, or remove it") from error
+    for key, value in values.items():
+        check_value(key, value, str(path))
+    return values
+
+
+def find_setting(key: str, where: str) -> Setting:
+    """The setting of that name.
+
+    Args:
+        key: the name.
+        where: the file or command that named it, for the error.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if key in SETTINGS:
+        return SETTINGS[key]
+    import difflib
+
+    close = difflib.get_close_matches(key, SETTINGS, 1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise ConfigurationError(f"{where}: unknown key {key!r}", cure=f"{hint}Allowed: {', '.join(SETTINGS)}")
+
+
+def check_value(key: str, value: object, where: str) -> None:
+    """See that a value fits its setting.
+
+    Raises:
+        ConfigurationError: it does not; the value itself is not in the message, as it may be a secret.
+    """
+    setting = find_setting(key, where)
+    match setting.kind:
+        case "text":
+            good = isinstance(value, str) and (_fits_a_header(value) if setting.secret else value.strip() != "")
+        case "switch":
+            good = isinstance(value, bool)
+        case "choice":
+            good = value in setting.allowed
+        case "keys":
+            good = isinstance(value, dict) and all(
+                isinstance(item, str) and _fits_a_header(item) for item in cast("dict[str, object]", value).values()
+            )
+    if not good:
+        raise ConfigurationError(f"{where}: {key} has a value that is not allowed", cure=f"Allowed: {setting.values}")
+
+
+def mask(secret: str) -> str:
+    """A secret as it may be shown: its last four characters, where it is long enough to spare them."""
+    return f"****{secret[-4:]}" if len(secret) >= 16 else "****"
+
+
+def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
+    """``config`` with the values of one source over it."""
+    values = dict(values)
+    origins = {**config.origins, **dict.fromkeys(values, origin)}
+    if "api_keys" in values:
+        values["api_keys"] = {**config.api_keys, **values["api_keys"]}
+    if "server" in values and "api_key" not in values and config.server is not None:
+        # The key belongs to the server beside which it was written.
+        if config.api_key is not None:
+            values["api_keys"] = {config.server: config.api_key, **values.get("api_keys", config.api_keys)}
+            origins.setdefault("api_keys", origins["api_key"])
+            del origins["api_key"]
+        values["api_key"] = None
+    return replace(config, **values, origins=origins)
+
+
+def _tighten(config: Config, values: Mapping[str, Any], path: Path) -> Config:
+    """``config`` with what a folder that is not trusted may change: tighter permissions."""
+    ignored = [f"{path} sets {key}" for key in values if key != "permissions"]
+    wanted = values.get("permissions")
+    if wanted is not None and PERMISSION_MODES.index(wanted) < PERMISSION_MODES.index(config.permissions):
+        config = replace(config, permissions=wanted, origins={**config.origins, "permissions": str(path)})
+    elif wanted is not None and wanted != config.permissions:
+        ignored.append(f"{path} sets permissions to {wanted}")
+    return replace(config, ignored=(*config.ignored, *ignored))
+
+
+def _environment(config: Config) -> Config:
+    """``config`` with the environment over it."""
+    for setting in SETTINGS.values():
+        value = os.environ.get(setting.environment, "").strip() if setting.environment else ""
+        if value:
+            check_value(setting.key, value, setting.environment)
+            config = _merge(config, {setting.key: value}, f"environment {setting.environment}")
+    dashscope = os.environ.get("DASHSCOPE_API_KEY", "").strip()
+    if dashscope:
+        others = {name: key for name, key in config.api_keys.items() if not _same_server(name, "modelstudio")}
+        config = replace(
+            config,
+            api_keys={**others, "modelstudio": dashscope},
+            origins={
+                **config.origins,
+                "api_keys": _and(config.origins.get("api_keys"), "environment DASHSCOPE_API_KEY"),
+            },
+        )
+    return config
+
+
+def _and(first: str | None, second: str) -> str:
+    return f"{first} and {second}" if first else second
+
+
+def _fits_a_header(key: str) -> bool:
+    """Whether an API key can be sent at all: HTTP headers carry visible ASCII."""
+    return key.isascii() and key.isprintable() and key != "" and " " not in key
+
+
+def _same_server(one: str, other: str) -> bool:
+    return _server_identity(one) == _server_identity(other)
+
+
+def _server_identity(server: str) -> str:
+    """A server's name or URL in the form in which two of them are compared."""
+    server = server.strip().casefold().rstrip("/").removesuffix("/v1").rstrip("/")
+    if server == "dashscope":
+        return "modelstudio"
+    scheme, separator, rest = server.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0]
+    if separator and scheme == "https" and (host == "aliyuncs.com" or host.endswith(".aliyuncs.com")):
+        return "modelstudio"
+    return server
