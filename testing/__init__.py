@@ -1,1 +1,26 @@
-"""What users test their agents with."""
+"""What users test their agents with: model servers on loopback that say what the test wants.
+
+``ScriptedServer`` speaks real HTTP and SSE as vLLM does, ``EchoServer`` repeats the user, ``ReplayServer`` answers
+with recorded bytes. See docs/testing.md.
+"""
+
+from qianda.testing.http_server import Request
+from qianda.testing.replay import Recording, ReplayServer
+from qianda.testing.script import Call, Fault, Says, Turn, TurnFunction, echo
+from qianda.testing.scripted import EchoServer, ScriptedServer
+from qianda.testing.threads import serving
+
+__all__ = [
+    "Call",
+    "EchoServer",
+    "Fault",
+    "Recording",
+    "ReplayServer",
+    "Request",
+    "Says",
+    "ScriptedServer",
+    "Turn",
+    "TurnFunction",
+    "echo",
+    "serving",
+]
