@@ -1,0 +1,102 @@
+"""Every test alone: an empty home, an empty working folder, no key, no colour wish, no setting of the person who runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+# Read once, before any test changes them: where the person's own files are.
+REAL_HOME = Path.home()
+REAL_DATA_DIR = Path(os.environ.get("QIANDA_DATA_DIR") or platformdirs.user_data_path("qianda"))
+REAL_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or REAL_HOME / ".cache")
+REAL_CONFIG = Path(os.environ.get("XDG_CONFIG_HOME") or REAL_HOME / ".config")
+
+PREFIXES = ("QIANDA_", "DASHSCOPE_", "XDG_")
+NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "LINES", "TEXTUAL", "TTY_COMPATIBLE")
+
+# Textual and rich read some of these when they are imported, which is before any fixture runs.
+for _name in [name for name in os.environ if name in NAMES or name.startswith("TEXTUAL_")]:
+    del os.environ[_name]
+
+
+def _registry_settings() -> dict[str, str]:
+    """Settings by which uv, pip and npm find the person's caches and configuration although HOME is empty."""
+    settings = {
+        "UV_CACHE_DIR": str(REAL_CACHE / "uv"),
+        "PIP_CACHE_DIR": str(REAL_CACHE / "pip"),
+        "NPM_CONFIG_CACHE": str(REAL_HOME / ".npm"),
+    }
+    for name, places in {
+        "PIP_CONFIG_FILE": (REAL_CONFIG / "pip/pip.conf", REAL_HOME / ".pip/pip.conf"),
+        "UV_CONFIG_FILE": (REAL_CONFIG / "uv/uv.toml",),
+        "NPM_CONFIG_USERCONFIG": (REAL_HOME / ".npmrc",),
+    }.items():
+        there = [place for place in places if place.is_file()]
+        if there:
+            settings[name] = str(there[0])
+    return {name: value for name, value in settings.items() if name not in os.environ}
+
+
+@pytest.fixture(scope="session")
+def house() -> Path:
+    """The top folder of the project."""
+    return HOUSE
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The person's own data folder, which holds the demo weights once they were fetched."""
+    return REAL_DATA_DIR
+
+
+@pytest.fixture(autouse=True)
+def alone(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Give the test a home and a data folder of its own, and ``tmp_path``, empty, as working folder.
+
+    Tests marked ``llamacpp`` see the person's own data folder, for the weights in it.
+    """
+    for name in list(os.environ):
+        if name.startswith(PREFIXES) or name in NAMES:
+            monkeypatch.delenv(name)
+    for name, value in _registry_settings().items():
+        monkeypatch.setenv(name, value)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("CONFIG", "DATA", "CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    llamacpp = request.node.get_closest_marker("llamacpp")
+    monkeypatch.setenv("QIANDA_DATA_DIR", str(REAL_DATA_DIR if llamacpp else home / "qianda"))
+    monkeypatch.setenv("NO_PROXY", ",".join(filter(None, [os.environ.get("NO_PROXY", ""), "127.0.0.1,localhost,::1"])))
+    monkeypatch.chdir(tmp_path)
+
+
+def _missing(mark: str) -> str:
+    """What a test of the system tier lacks on this machine, with the way to get it; "" when all is there."""
+    if mark == "llamacpp" and importlib.util.find_spec("xllamacpp") is None:
+        return "xllamacpp is not installed: pip install 'qianda[local]'"
+    if mark == "llamacpp" and not any(REAL_DATA_DIR.rglob("*.gguf")):
+        return "the demo weights are not here: qianda models pull demo"
+    if mark == "tmux" and shutil.which("tmux") is None:
+        return "tmux is not installed: tests/system/setup_tmux.sh"
+    if mark == "node" and shutil.which("npx") is None:
+        return "Node.js is not installed: apt-get install nodejs npm"
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, saying why, what needs a part that this machine does not have."""
+    for mark in item.iter_markers():
+        if why := _missing(mark.name):
+            pytest.skip(why)
