@@ -1,1 +1,23 @@
-"""What an agent can do."""
+"""What an agent can do: ``@tool``, the built-in tools, permissions."""
+
+from __future__ import annotations
+
+from qianda.tools.context import Context
+from qianda.tools.function_tool import FunctionTool, as_tool, tool
+from qianda.tools.permissions import ApprovalRequest, Decision, PermissionMode, Permissions, Verdict
+from qianda.tools.results import ToolResult
+from qianda.tools.tool import Tool
+
+__all__ = [
+    "ApprovalRequest",
+    "Context",
+    "Decision",
+    "FunctionTool",
+    "PermissionMode",
+    "Permissions",
+    "Tool",
+    "ToolResult",
+    "Verdict",
+    "as_tool",
+    "tool",
+]

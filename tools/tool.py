@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from qianda.models.errors import ToolError
+from qianda.models.errors import ConfigurationError, ToolError
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
-from qianda.tools.results import ToolResult
+from qianda.tools.results import ToolResult, cap_content
 
 DEFAULT_TIMEOUT = 120.0
 DEFAULT_MAX_OUTPUT = 20_000
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LONGEST_MESSAGE = 500
+
+logger = logging.getLogger("qianda.tools")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,32 +27,45 @@ class Tool(ABC):
     """A tool; make one with ``@tool`` or from an MCP server.
 
     Args:
-        schema: name, description and parameters, as the model sees them.
+        name: the name that the model calls it by: ``[A-Za-z0-9_-]``, at most 64 characters.
         read_only: it changes nothing.
         idempotent: a second identical call changes nothing more, so it may be repeated after a crash.
         parallel: it may run beside other calls of the same reply.
         consent: handing it to the agent was consent to run it; else the permissions are asked.
         timeout: seconds that one call may take.
         max_output: characters of text that the model gets; longer results keep head and tail.
+        origin: where it comes from, for people: "" for the user's own, ``built-in``, ``MCP server NAME``.
     """
 
-    schema: ToolSchema
+    name: str
     read_only: bool = False
     idempotent: bool = False
     parallel: bool = True
     consent: bool = False
     timeout: float = DEFAULT_TIMEOUT
     max_output: int = DEFAULT_MAX_OUTPUT
-    origin: str = field(default="", compare=False)
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f'"{self.name}" cannot be the name of a tool: 1 to 64 of the characters A-Z a-z 0-9 _ - are allowed',
+                cure='Give it one with @tool(name="…")',
+            )
+        if self.timeout <= 0 or self.max_output <= 0:
+            raise ConfigurationError(f"tool {self.name}: timeout and max_output must be more than 0")
 
     @property
-    def name(self) -> str:
-        """The name that the model calls it by."""
-        return self.schema.name
+    @abstractmethod
+    def schema(self) -> ToolSchema:
+        """Name, description and parameters as the model sees them; may be made at first use."""
 
     @abstractmethod
     def read_arguments(self, text: str) -> dict[str, Any]:
         """Parse, coerce and validate the arguments that the model wrote.
+
+        Returns:
+            JSON values, ready for ``call``, for showing and for the record.
 
         Raises:
             ToolError: one sentence that tells the model what to write instead.
@@ -62,4 +81,35 @@ class Tool(ABC):
 
     async def call(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Run the tool on validated arguments; a failure is a result, never an exception (but cancellation)."""
-        raise NotImplementedError  # filled by the tools work
+        scope = asyncio.timeout(self.timeout)
+        try:
+            async with scope:
+                result = await self.invoke(arguments, context)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            result = ToolResult(f"{self.name} failed: something that it waited for was cancelled", failed=True)
+        except (Exception, SystemExit) as error:
+            logger.debug("tool %s failed", self.name, exc_info=True)
+            result = ToolResult(self._timed_out() if scope.expired() else self._failure(error), failed=True)
+        return replace(result, content=cap_content(result.content, self.max_output))
+
+    def _timed_out(self) -> str:
+        """What the model reads when the time is over."""
+        return f"{self.name} did not finish within {self.timeout:g} s and was stopped"
+
+    def _failure(self, error: BaseException) -> str:
+        """One sentence about an exception, without a traceback."""
+        if isinstance(error, ToolError):
+            return str(error)
+        error = _innermost(error)
+        first_line = (str(error).strip().splitlines() or [""])[0][:_LONGEST_MESSAGE]
+        return f"{self.name} failed: {type(error).__name__}" + (f": {first_line}" if first_line else "")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first real error of nested exception groups, which say nothing themselves."""
+    if isinstance(error, BaseExceptionGroup):
+        return _innermost(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error

@@ -1,0 +1,101 @@
+"""Shortens JSON Schemas for a model: no titles, no noise, references resolved in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+_NAMED = ("properties", "patternProperties", "$defs")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames")
+_FIRST = ("type", "description", "enum")  # the order that people write, and that models have seen
+_REFERENCE = "#/$defs/"
+
+Schema = dict[str, Any]
+
+
+def compact(schema: Schema) -> Schema:
+    """A schema with the same meaning and fewer words.
+
+    Titles go, ``const`` becomes ``enum`` (which small models know), definitions are put where they are used; only
+    those that contain themselves stay in ``$defs``.
+    """
+    definitions: dict[str, Schema] = schema.get("$defs", {})
+    recursive = {name for name in definitions if name in _reachable(definitions[name], definitions)}
+    result = _compact({key: value for key, value in schema.items() if key != "$defs"}, definitions, recursive)
+    kept = {name: _compact(definitions[name], definitions, recursive) for name in definitions if name in recursive}
+    return {**result, "$defs": kept} if kept else result
+
+
+def for_the_model(schema: Schema) -> Schema:
+    """The schema without the ``null`` of optional properties: a model leaves out what it does not want to say."""
+    properties = {
+        name: item if name in schema.get("required", []) else _without_null(item)
+        for name, item in cast("dict[str, Schema]", schema.get("properties", {})).items()
+    }
+    ordered = {"type": "object", "properties": properties}
+    return ordered | {key: value for key, value in schema.items() if key not in ordered}
+
+
+def _without_null(schema: Schema) -> Schema:
+    choices: list[Schema] = schema.get("anyOf", [])
+    left = [choice for choice in choices if choice != {"type": "null"}]
+    if len(left) == len(choices):
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
+    return {**left[0], **rest} if len(left) == 1 else {"anyOf": left, **rest}
+
+
+def _children(schema: Schema) -> Iterator[Schema]:
+    """The schemas directly inside a schema."""
+    for key in _NAMED:
+        yield from cast("dict[str, Schema]", schema.get(key, {})).values()
+    for key in _LISTS:
+        yield from cast("list[Schema]", schema.get(key, []))
+    for key in _SINGLE:
+        if isinstance(schema.get(key), dict):
+            yield schema[key]
+
+
+def _reachable(schema: Schema, definitions: dict[str, Schema]) -> set[str]:
+    """The names of all definitions that a schema refers to, directly or not."""
+    found: set[str] = set()
+    waiting = [schema]
+    while waiting:
+        current = waiting.pop()
+        waiting.extend(_children(current))
+        name = _referred(current)
+        if name is not None and name not in found and name in definitions:
+            found.add(name)
+            waiting.append(definitions[name])
+    return found
+
+
+def _referred(schema: Schema) -> str | None:
+    reference = schema.get("$ref")
+    return reference.removeprefix(_REFERENCE) if isinstance(reference, str) else None
+
+
+def _compact(schema: Schema, definitions: dict[str, Schema], recursive: set[str]) -> Schema:
+    name = _referred(schema)
+    if name is not None and name in definitions and name not in recursive:
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        return _compact({**definitions[name], **beside}, definitions, recursive)
+    result: Schema = {}
+    for key, value in schema.items():
+        if key in ("title", "discriminator") or (key == "additionalProperties" and isinstance(value, bool)):
+            continue
+        if key == "const":
+            result["enum"] = [value]
+        elif key in _NAMED:
+            result[key] = {label: _compact(item, definitions, recursive) for label, item in value.items()}
+        elif key in _LISTS:
+            result[key] = [_compact(item, definitions, recursive) for item in value]
+        elif key in _SINGLE and isinstance(value, dict):
+            result[key] = _compact(cast("Schema", value), definitions, recursive)
+        else:
+            result[key] = value
+    only = cast("list[Schema]", result.get("allOf", []))
+    if len(only) == 1:
+        result = {**only[0], **{key: value for key, value in result.items() if key != "allOf"}}
+    return {key: result[key] for key in _FIRST if key in result} | result
