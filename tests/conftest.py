@@ -1,10 +1,12 @@
-"""Every test alone: an empty home, an empty working folder, no key, no colour wish, no setting of the person who runs it."""
+"""Every test alone: an empty home, an empty working folder, no key, no setting of the person who runs it."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -19,7 +21,17 @@ REAL_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or REAL_HOME / ".cache")
 REAL_CONFIG = Path(os.environ.get("XDG_CONFIG_HOME") or REAL_HOME / ".config")
 
 PREFIXES = ("QIANDA_", "DASHSCOPE_", "XDG_")
-NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "LINES", "TEXTUAL", "TTY_COMPATIBLE")
+NAMES = (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLORTERM",
+    "COLUMNS",
+    "LINES",
+    "TEXTUAL",
+    "TTY_COMPATIBLE",
+)
 
 # Textual and rich read some of these when they are imported, which is before any fixture runs.
 for _name in [name for name in os.environ if name in NAMES or name.startswith("TEXTUAL_")]:
@@ -48,6 +60,30 @@ def _registry_settings() -> dict[str, str]:
 def house() -> Path:
     """The top folder of the project."""
     return HOUSE
+
+
+@pytest.fixture(scope="session")
+def house_files(house: Path) -> list[str]:
+    """Every file of the project, relative: what git tracks, and what it would with the next ``git add``."""
+    if not (house / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("only a git checkout says which files are the project's")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=house, capture_output=True, check=True).stdout.decode()
+    return sorted(name for name in set(listed.split("\0")) if name and os.path.lexists(house / name))
+
+
+@pytest.fixture
+def copy_house(house: Path, house_files: list[str]) -> Callable[[Path], Path]:
+    """A function that copies the project's files into a new folder, links as links."""
+
+    def copy(target: Path) -> Path:
+        for name in house_files:
+            place = target / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(house / name, place, follow_symlinks=False)
+        return target
+
+    return copy
 
 
 @pytest.fixture(scope="session")
