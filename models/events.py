@@ -3,8 +3,8 @@
 Every event carries an envelope: ``v`` (version of this format), ``run_id``, ``parent_run_id``, ``seq`` (from 0, one
 sequence per run) and ``time`` (seconds since the epoch). ``to_json`` and ``from_json`` round-trip.
 
-The order within one tool call: ``ArgumentsDelta``\\* while the model writes it, ``CallStarted`` when it is whole,
-``ApprovalAsked`` if someone has to agree, ``CallProgress``\\*, then exactly one of ``CallFinished``, ``CallFailed`` and
+The order within one tool call: ``ArgumentsDelta``, any number of them, while the model writes it, ``CallStarted`` when it is whole,
+``ApprovalAsked`` if someone has to agree, any number of ``CallProgress``, then exactly one of ``CallFinished``, ``CallFailed`` and
 ``CallDenied``.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from qianda.models.messages import Content, Usage
+from qianda.models.messages import NO_USAGE, Content, Usage
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -57,7 +57,7 @@ class RunFinished(Envelope):
     which: str = ""
     message: str = ""
     output: str = ""
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     type: Literal["run_finished"] = "run_finished"
 
 

@@ -59,9 +59,7 @@ def error_of(body: Any) -> tuple[str, str] | None:
     return None
 
 
-def explain_refusal(
-    status: int, body: bytes, *, url: str, model: str, retry_after: str | None = None
-) -> ServerError:
+def explain_refusal(status: int, body: bytes, *, url: str, model: str, retry_after: str | None = None) -> ServerError:
     """Our error for an answer that is not 200.
 
     Args:
@@ -86,7 +84,7 @@ def explain_refusal(
     return classify(message, code, status=status, url=url, model=model, retry_after=wait)
 
 
-def classify(  # noqa: C901 -- one flat list of cases reads better than a table of predicates
+def classify(
     message: str, code: str, *, status: int, url: str, model: str, retry_after: float | None = None
 ) -> ServerError:
     """Our error for a server's message and code."""

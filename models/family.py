@@ -6,7 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 from qianda.models.errors import ConfigurationError
@@ -84,7 +84,7 @@ def _sampling(row: list[float]) -> Sampling:
 
 @cache
 def _table() -> tuple[tuple[re.Pattern[str], Family], ...]:
-    rows = tomllib.loads((files(__package__) / "family.toml").read_text(encoding="utf-8"))["family"]
+    rows = tomllib.loads(Path(__file__).with_name("family.toml").read_text(encoding="utf-8"))["family"]
     table: list[tuple[re.Pattern[str], Family]] = []
     for row in rows:
         pattern = re.compile(row.pop("match"))

@@ -25,9 +25,17 @@ class Response(Protocol):
     status_code: int
 
     @property
-    def headers(self) -> Any: ...
-    async def aread(self) -> bytes: ...
-    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
+    def headers(self) -> Any:
+        """Case-insensitive mapping."""
+        ...
+
+    async def aread(self) -> bytes:
+        """The whole body."""
+        ...
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+        ...
 
 
 def is_loopback(url: str) -> bool:

@@ -143,6 +143,9 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSchema:
     """A tool as the model sees it: all that ``qianda.models`` knows of tools.

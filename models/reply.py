@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from qianda.models.messages import AssistantMessage, ToolCall, Usage
+from qianda.models.messages import NO_USAGE, AssistantMessage, ToolCall, Usage
 
 Finish = Literal["stop", "tool_calls", "length", "content_filter"]
 
@@ -93,7 +93,7 @@ class Reply:
     reasoning: str = ""
     calls: tuple[ToolCall, ...] = ()
     broken: tuple[BrokenCall, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     finish: Finish = "stop"
 
     def message(self) -> AssistantMessage:

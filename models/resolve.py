@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qianda.models.config import Config, load_config
 from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 from qianda.models.family import find_family
-from qianda.models.http import is_loopback, open_http
+from qianda.models.http import open_http
 from qianda.models.servers import FoundServer, ServerKind, base_url, detect, server_kinds
 
 if TYPE_CHECKING:
-    from qianda.models.config import Config
     from qianda.models.embedded import EmbeddedServer
     from qianda.models.http import AsyncClient
 
@@ -40,7 +40,7 @@ class Endpoint:
     kind: ServerKind
     model: str
     why: str
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     window: int | None = None
     demo: bool = False
     engine: EmbeddedServer | None = None
@@ -71,7 +71,7 @@ async def resolve(
         server: address or name; ``embedded`` for the engine in this process.
         model: the model's id, or the path of a ``.gguf`` file for the embedded engine.
         api_key: key for an explicit server.
-        config: the configuration file, where there is one.
+        config: configuration files and environment; by default those of the current folder.
         http: a client to ask with; else one is opened for the occasion.
         download: whether the demo model may be fetched when nothing else is there.
         notify: told about slow steps.
@@ -80,8 +80,9 @@ async def resolve(
         ConfigurationError: nothing is there, or the settings contradict each other.
         ServerError: the chosen server does not answer, or refuses.
     """
+    config = config or load_config(Path.cwd())
     chosen, why = _choose(server, model, config)
-    wanted = model or os.environ.get("QIANDA_MODEL") or (config.model if config else None)
+    wanted = model or config.model
     if chosen == "embedded":
         return await _embedded(wanted, why, download=download or server == "embedded", notify=notify)
     if chosen is None:
@@ -90,34 +91,25 @@ async def resolve(
             return await _embedded(wanted, "no model server answers on this machine", download=download, notify=notify)
         return _pick(found[0], wanted, f"it answers on this machine ({found[0].url})", None)
     url = base_url(chosen)
-    key = api_key or _key_for(url, config)
-    found_server = await _ask(http, url, key)
+    key = api_key or config.key_for(chosen) or config.key_for(url)
     named = server_kinds().get(chosen.lower())
-    return _pick(found_server, wanted or (named.model if named else None), why, key)
+    return _pick(await _ask(http, url, key), wanted or (named.model if named else None), why, key)
 
 
-def _choose(server: str | None, model: str | None, config: Config | None) -> tuple[str | None, str]:
+def _choose(server: str | None, model: str | None, config: Config) -> tuple[str | None, str]:
+    """The server's name or address, None when nothing names one; and why."""
+    origin = config.origins.get("server", "")
     if server:
         return server, "you named the server"
     if model and model.endswith(".gguf"):
         return "embedded", "you named a model file"
-    if os.environ.get("QIANDA_SERVER"):
-        return os.environ["QIANDA_SERVER"], "QIANDA_SERVER names it"
-    if os.environ.get("DASHSCOPE_API_KEY"):
+    if config.server and origin.startswith("environment"):
+        return config.server, f"{origin.removeprefix('environment ')} names it"
+    if "DASHSCOPE_API_KEY" in config.origins.get("api_keys", ""):
         return "modelstudio", "DASHSCOPE_API_KEY is set"
-    if config and config.server:
-        return config.server, "the configuration names it"
+    if config.server:
+        return config.server, f"{origin} names it"
     return None, ""
-
-
-def _key_for(url: str, config: Config | None) -> str | None:
-    if key := os.environ.get("QIANDA_API_KEY"):
-        return key
-    if "aliyuncs.com/" in url + "/":
-        return os.environ.get("DASHSCOPE_API_KEY") or (config.api_key if config else None)
-    if config and config.api_key and config.server and base_url(config.server) == url:
-        return config.api_key
-    return None
 
 
 def bearer(api_key: str | None) -> dict[str, str]:

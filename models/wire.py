@@ -19,7 +19,10 @@ def _part(part: Any) -> dict[str, Any]:
         # Local servers take raw base64 and a format name; source: the OpenAI chat-completions reference.
         head, _, data = part.url.partition(",")
         name = head[len("data:") :].partition(";")[0].partition("/")[2]
-        return {"type": "input_audio", "input_audio": {"data": data, "format": {"mpeg": "mp3", "x-wav": "wav"}.get(name, name)}}
+        return {
+            "type": "input_audio",
+            "input_audio": {"data": data, "format": {"mpeg": "mp3", "x-wav": "wav"}.get(name, name)},
+        }
     kind = f"{part.type}_url"
     return {"type": kind, kind: {"url": part.url}}
 
@@ -47,7 +50,12 @@ def message_body(message: Message, *, reasoning_field: str = "") -> dict[str, An
                 ]
             return body
         case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.call_id, "name": message.name, "content": _content(message.content)}
+            return {
+                "role": "tool",
+                "tool_call_id": message.call_id,
+                "name": message.name,
+                "content": _content(message.content),
+            }
         case _:
             return {"role": message.role, "content": _content(message.content)}
 

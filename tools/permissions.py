@@ -43,11 +43,13 @@ class Decision:
         allowed: whether the call may run.
         reason: why not; the model reads it.
         scope: ``once``, or ``session``: the very same call is not asked for again.
+        by: who answered; ``nobody`` when there was no one to ask.
     """
 
     allowed: bool
     reason: str = ""
     scope: Literal["once", "session"] = "once"
+    by: Literal["person", "nobody"] = "person"
 
     @classmethod
     def allow(cls, scope: Literal["once", "session"] = "once") -> Decision:

@@ -1,1 +1,98 @@
-"""Qianda: the agent framework for Qwen."""
+"""Qianda (千答): the agent framework for Qwen.
+
+::
+
+    from qianda import Agent, tool
+
+    @tool
+    async def weather(city: str) -> str:
+        \"\"\"Weather forecast.
+
+        Args:
+            city: name of the city, in any language.
+        \"\"\"
+        return "sunny"
+
+    result = Agent(tools=[weather]).run_sync("Do I need an umbrella in Hangzhou?")
+    print(result.output)
+"""
+
+from qianda.agents.agent import Agent
+from qianda.agents.journal import Journal, open_journal
+from qianda.agents.limits import Limits
+from qianda.agents.result import RunResult
+from qianda.agents.run import Run
+from qianda.agents.sessions import Session
+from qianda.models.errors import (
+    ConfigurationError,
+    ContextTooLong,
+    JournalError,
+    LimitReached,
+    ModelOutputError,
+    PermissionDenied,
+    QiandaError,
+    QuotaExceeded,
+    ServerError,
+    ServerOverloaded,
+    ServerRefused,
+    ServerUnreachable,
+    ToolError,
+)
+from qianda.models.family import Sampling
+from qianda.models.messages import (
+    AssistantMessage,
+    MediaPart,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from qianda.tools import Context, Tool, calculator, current_time, files, shell, tool
+from qianda.tools.permissions import ApprovalRequest, Decision
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "ApprovalRequest",
+    "AssistantMessage",
+    "ConfigurationError",
+    "Context",
+    "ContextTooLong",
+    "Decision",
+    "Journal",
+    "JournalError",
+    "LimitReached",
+    "Limits",
+    "MediaPart",
+    "Message",
+    "ModelOutputError",
+    "PermissionDenied",
+    "QiandaError",
+    "QuotaExceeded",
+    "Run",
+    "RunResult",
+    "Sampling",
+    "ServerError",
+    "ServerOverloaded",
+    "ServerRefused",
+    "ServerUnreachable",
+    "Session",
+    "SystemMessage",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolMessage",
+    "Usage",
+    "UserMessage",
+    "calculator",
+    "current_time",
+    "files",
+    "open_journal",
+    "shell",
+    "tool",
+]

@@ -1,0 +1,282 @@
+"""What an agent is: a model, instructions, tools and rules; and the doors to run it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from qianda.agents.journal import Journal, open_journal
+from qianda.agents.limits import Limits
+from qianda.agents.resources import Approve, Resources
+from qianda.agents.result import RunResult
+from qianda.agents.run import Run
+from qianda.agents.sessions import Session
+from qianda.models.client import Client
+from qianda.models.errors import ConfigurationError
+from qianda.models.family import Sampling
+from qianda.models.http import open_http
+from qianda.models.messages import Message, Part
+from qianda.models.resolve import Endpoint, resolve
+from qianda.tools.function_tool import as_tool
+from qianda.tools.permissions import PermissionMode, Permissions
+from qianda.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from qianda.models.http import AsyncClient
+    from qianda.tools.mcp import MCPServer
+
+Prompt = str | Sequence[Part]
+
+
+class Agent:
+    """Drives a Qwen model through tool calls.
+
+    Every argument is optional: without any, it is the server and model that are there, without tools.
+
+    Args:
+        model: the model's name at the server, or the path of a ``.gguf`` file for the embedded engine.
+        server: an address (``http://127.0.0.1:8000/v1``), a name (``vllm``, ``ollama``, ``modelstudio``, ``embedded``),
+            or what ``resolve`` gave.
+        api_key: key for that server; by default from ``QIANDA_API_KEY``, ``DASHSCOPE_API_KEY`` or the configuration.
+        instructions: the system prompt.
+        tools: functions, ``@tool`` objects and built-in tools. Passing your own is consent to run it.
+        mcp_servers: MCP servers whose tools the model may call: ``"command args"`` or ``MCPServer``.
+        thinking: True, False, or None for the model's default.
+        sampling: fields that are set override the preset of the model's family.
+        limits: what one run may use up.
+        permissions: ``read-only``, ``ask`` or ``auto``: what built-in and MCP tools may do.
+        approve: who is asked when ``permissions`` is ``ask``; without it such calls are denied.
+        workspace: the folder that tools act in.
+        journal: where runs are recorded: None for memory, the path of an SQLite file, or a ``Journal``.
+        streaming: ask the server for a stream; else for one answer.
+        request_timeout: seconds that one model request may take; by default 300 seconds of silence end it.
+        http_client: an ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` of yours; you close it.
+        extra_body: more fields for the model request; they win over ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        server: str | Endpoint | None = None,
+        api_key: str | None = None,
+        instructions: str | None = None,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
+        mcp_servers: Sequence[str | MCPServer] = (),
+        thinking: bool | None = None,
+        sampling: Sampling | None = None,
+        limits: Limits | None = None,
+        permissions: PermissionMode = "ask",
+        approve: Approve | None = None,
+        workspace: str | Path = ".",
+        journal: str | Path | Journal | None = None,
+        streaming: bool = True,
+        request_timeout: float | None = None,
+        http_client: AsyncClient | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.server = server
+        self.instructions = instructions or ""
+        self.tools = by_name([as_tool(tool) for tool in tools])
+        self.mcp_servers = tuple(mcp_servers)
+        self.thinking = thinking
+        self.sampling = sampling
+        self.limits = limits or Limits()
+        self.permissions = Permissions(permissions)
+        self.approve = approve
+        self.workspace = Path(workspace).resolve()
+        self.streaming = streaming
+        self.request_timeout = request_timeout
+        self.extra_body = dict(extra_body or {})
+        self._api_key = api_key
+        self._journal = journal
+        self._http_client = http_client
+        self._endpoint = server if isinstance(server, Endpoint) else None
+        self._open: AsyncExitStack | None = None
+        self._resources: Resources | None = None
+        self._users = 0
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    async def run(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult:
+        """Run until the model answers.
+
+        Args:
+            prompt: text, or parts (text, image, audio, video).
+            history: the conversation so far, as an earlier ``result.messages``.
+            context: anything; tools find it as ``Context.value``.
+
+        Raises:
+            LimitReached: a limit was reached; it carries the partial ``result``.
+            ServerError: the model server failed.
+            ConfigurationError: no server, or settings that contradict each other.
+        """
+        run = Run(self, content_of(prompt), history=history, context=context, session=None, watched=False)
+        async with run:
+            return await run.wait()
+
+    def run_sync(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult:
+        """``run`` for programs without an event loop; same arguments, result and errors."""
+        return run_sync(self.run(prompt, history=history, context=context))
+
+    def stream(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> Run:
+        """Run, and watch: ``async with agent.stream("…") as run: async for event in run: …``.
+
+        Takes the arguments of ``run``. The stream ends with ``RunFinished``; after that ``run.result`` is there.
+        """
+        return Run(self, content_of(prompt), history=history, context=context, session=None, watched=True)
+
+    def session(self, name: str) -> Session:
+        """A remembered conversation: its runs see what was said before, also in earlier processes.
+
+        Args:
+            name: any text. The record is this agent's journal, or the user's own when it has none.
+
+        Raises:
+            JournalError: the record cannot be opened or read.
+        """
+        if self._journal is None:
+            from qianda.models.config import data_dir
+
+            self._journal = data_dir() / "journal.db"
+        self._journal = open_journal(self._journal)
+        return Session(self, name, self._journal)
+
+    async def __aenter__(self) -> Self:
+        await self._acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._release()
+        if self._endpoint and self._endpoint.engine and self._endpoint is not self.server:
+            await asyncio.to_thread(self._endpoint.engine.close)
+            self._endpoint = None
+
+    async def endpoint(self) -> Endpoint:
+        """The server and model that runs will use, chosen now if they are not yet."""
+        async with self._alone():
+            return await self._resolved()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Resources]:
+        """The agent's connections, open at least until the context is left."""
+        resources = await self._acquire()
+        try:
+            yield resources
+        finally:
+            await self._release()
+
+    def _alone(self) -> asyncio.Lock:
+        # A lock belongs to the event loop that it was first waited on in; an agent may see several, one after another.
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:
+            self._lock = (loop, asyncio.Lock())
+        return self._lock[1]
+
+    async def _acquire(self) -> Resources:
+        async with self._alone():
+            if self._resources is None:
+                async with AsyncExitStack() as stack:
+                    self._resources = await self._connect(stack)
+                    self._open = stack.pop_all()
+            self._users += 1
+            return self._resources
+
+    async def _release(self) -> None:
+        async with self._alone():
+            self._users -= 1
+            if self._users == 0 and self._open is not None:
+                stack, self._open, self._resources = self._open, None, None
+                await stack.aclose()
+
+    async def _connect(self, stack: AsyncExitStack) -> Resources:
+        endpoint = await self._resolved()
+        http = self._http_client or await stack.enter_async_context(
+            open_http(endpoint.url, idle=self.request_timeout)
+        )
+        client = Client(
+            endpoint,
+            http,
+            thinking=self.thinking,
+            sampling=self.sampling,
+            streaming=self.streaming,
+            extra_body=self.extra_body,
+            seconds=self.request_timeout,
+        )
+        notices: list[str] = []
+        tools = list(self.tools.values())
+        if self.mcp_servers:
+            from qianda.tools.mcp import MCPServer, MCPToolset
+
+            servers = [MCPServer.parse(item) if isinstance(item, str) else item for item in self.mcp_servers]
+            toolset = MCPToolset(servers, workspace=self.workspace, notify=notices.append)
+            stack.push_async_callback(toolset.close)
+            await toolset.start()
+            tools += toolset.tools
+        journal = open_journal(self._journal)
+        if journal is not self._journal:
+            stack.callback(journal.close)
+        return Resources(
+            client=client,
+            tools=by_name(tools),
+            instructions=self.instructions,
+            journal=journal,
+            permissions=self.permissions,
+            approve=self.approve,
+            limits=self.limits,
+            workspace=self.workspace,
+            notices=notices,
+        )
+
+    async def _resolved(self) -> Endpoint:
+        if self._endpoint is None:
+            assert not isinstance(self.server, Endpoint)
+            from qianda.models.config import load_config
+
+            self._endpoint = await resolve(
+                server=self.server,
+                model=self.model,
+                api_key=self._api_key,
+                config=load_config(self.workspace),
+                http=self._http_client,
+            )
+        return self._endpoint
+
+
+def by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
+    """The tools by name.
+
+    Raises:
+        ConfigurationError: two have the same name.
+    """
+    named: dict[str, Tool] = {}
+    for tool in tools:
+        if tool.name in named:
+            raise ConfigurationError(f"Two tools are named {tool.name!r}", cure="Rename one: @tool(name=…)")
+        named[tool.name] = tool
+    return named
+
+
+def content_of(prompt: Prompt) -> str | tuple[Part, ...]:
+    """A prompt as a message's content."""
+    return prompt if isinstance(prompt, str) else tuple(prompt)
+
+
+def run_sync(work: Coroutine[Any, Any, RunResult]) -> RunResult:
+    """Run a coroutine where no event loop runs.
+
+    Raises:
+        ConfigurationError: one does.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    work.close()
+    raise ConfigurationError("run_sync was called where an event loop runs", cure="Use: await agent.run(…)")

@@ -1,0 +1,187 @@
+"""Running the tool calls of one reply: look up, validate, ask permission, run, record."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qianda.agents.conversation import UNKNOWN_OUTCOME
+from qianda.agents.journal import OutcomeUnknown
+from qianda.agents.resources import Resources
+from qianda.models.errors import QiandaError, ToolError
+from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallStarted
+from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
+from qianda.models.reply import BrokenCall
+from qianda.tools.context import Context
+from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.results import ToolResult
+from qianda.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from qianda.agents.run import Run
+
+
+async def run_calls(
+    run: Run, resources: Resources, message: AssistantMessage, broken: Sequence[BrokenCall], turn: int
+) -> list[ToolMessage]:
+    """Run the calls of a reply, those side by side that may.
+
+    Args:
+        run: where events go and approvals come from.
+        resources: tools, permissions, journal.
+        message: the reply; its last calls are the broken ones.
+        broken: what could not be read of the reply.
+        turn: number of the reply in the run, part of the record's keys.
+
+    Returns:
+        One message per call, in the calls' order.
+    """
+    readable = len(message.tool_calls) - len(broken)
+    problems = [""] * readable + [f"This call could not be read: {call.problem}" for call in broken]
+    jobs = [
+        _Call(run, resources, call, f"turn/{turn}/call/{index}", problems[index])
+        for index, call in enumerate(message.tool_calls)
+    ]
+    results: list[ToolMessage] = []
+    for batch in _batches(jobs):
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(job.run_to_message()) for job in batch]
+        except* QiandaError as errors:
+            raise errors.exceptions[0] from None
+        results += [task.result() for task in tasks]
+    return results
+
+
+def _batches(jobs: Sequence[_Call]) -> Iterator[list[_Call]]:
+    """Neighbours that may run in parallel go together; any other call has its turn alone."""
+    batch: list[_Call] = []
+    for job in jobs:
+        parallel = job.tool is None or job.tool.parallel
+        if batch and not parallel:
+            yield batch
+            batch = []
+        batch.append(job)
+        if not parallel:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Call:
+    """One call on its way from the model's text to a result."""
+
+    def __init__(self, run: Run, resources: Resources, call: ToolCall, key: str, problem: str) -> None:
+        self.tool: Tool | None = resources.tools.get(call.name)
+        self._run = run
+        self._resources = resources
+        self._call = call
+        self._key = key
+        self._problem = problem
+        self._started = 0.0
+        self._executed = False
+
+    async def run_to_message(self) -> ToolMessage:
+        """Handle the call; the only errors that leave are the journal's."""
+        run, call = self._run, self._call
+        self._started = time.monotonic()
+        run.emit(CallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
+        tool = self.tool
+        repeat = "safe" if tool and (tool.read_only or tool.idempotent) else "unknown"
+        try:
+            arguments, refused = await self._permitted()
+
+            async def work() -> ToolResult:
+                self._executed = True
+                if refused is not None or tool is None:
+                    return refused or ToolResult(self._no_such_tool(), failed=True)
+                return await tool.call(arguments, self._context())
+
+            outcome = await self._resources.journal.step(
+                run.id, self._key, work, kind="tool", repeat=repeat, returns=ToolResult
+            )
+        except OutcomeUnknown:
+            outcome = ToolResult(UNKNOWN_OUTCOME, failed=True)
+        self._report(outcome)
+        return ToolMessage(call.id, call.name, outcome.content)
+
+    def _report(self, outcome: ToolResult) -> None:
+        run, call = self._run, self._call
+        seconds = time.monotonic() - self._started
+        if outcome.denied_by:
+            reason = content_text(outcome.content)
+            run.emit(CallDenied, call_id=call.id, name=call.name, reason=reason, by=outcome.denied_by)
+        elif outcome.failed:
+            run.emit(CallFailed, call_id=call.id, name=call.name, error=content_text(outcome.content), seconds=seconds)
+        else:
+            fields = {"content": outcome.content, "seconds": seconds, "replayed": not self._executed}
+            run.emit(CallFinished, call_id=call.id, name=call.name, **fields)
+
+    def _context(self) -> Context:
+        run, call = self._run, self._call
+
+        def progress(text: str) -> None:
+            run.emit(CallProgress, call_id=call.id, name=call.name, text=text)
+
+        return Context(
+            run_id=run.id,
+            call_id=call.id,
+            idempotency_key=f"{run.id}/{self._key}",
+            workspace=self._resources.workspace,
+            value=run.context,
+            progress=progress,
+        )
+
+    async def _permitted(self) -> tuple[dict[str, Any], ToolResult | None]:
+        """The validated arguments, and what to answer instead of running the tool, if anything."""
+        if self._problem:
+            return {}, ToolResult(self._problem, failed=True)
+        if self.tool is None:
+            return {}, None
+        try:
+            arguments = self.tool.read_arguments(self._call.arguments)
+        except ToolError as error:
+            return {}, ToolResult(str(error), failed=True)
+        verdict = self._resources.permissions.judge(self.tool, arguments)
+        if verdict.action == "allow":
+            return arguments, None
+        if verdict.action == "deny":
+            return {}, ToolResult(f"Denied: {verdict.reason}", failed=True, denied_by="rule")
+        decision = await self._ask(self.tool, arguments, verdict.reason)
+        if not decision.allowed:
+            why = f": {decision.reason}" if decision.reason else ". Do not try it another way; go on without it"
+            said = "Denied" if decision.by == "nobody" else "The user said no"
+            return {}, ToolResult(said + why, failed=True, denied_by=decision.by)
+        if decision.scope == "session":
+            self._resources.permissions.remember(self.tool, arguments)
+        return arguments, None
+
+    async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str) -> Decision:
+        request = ApprovalRequest(
+            request_id=f"{self._run.id}/{self._key}",
+            run_id=self._run.id,
+            call_id=self._call.id,
+            name=tool.name,
+            arguments=arguments,
+            description=tool.schema.description,
+            reason=reason,
+        )
+
+        async def ask() -> Decision:
+            return await self._run.ask_approval(request, self._resources.approve)
+
+        return await self._resources.journal.step(
+            self._run.id, f"{self._key}/approval", ask, kind="approval", repeat="safe", returns=Decision
+        )
+
+    def _no_such_tool(self) -> str:
+        names = list(self._resources.tools)
+        close = difflib.get_close_matches(self._call.name, names, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        name = json.dumps(self._call.name, ensure_ascii=False)
+        return f"There is no tool named {name}.{hint} Tools: {', '.join(names) or 'none'}."

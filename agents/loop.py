@@ -1,0 +1,74 @@
+"""The loop: ask the model, run its calls, until it answers without one."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from qianda.agents.calls import run_calls
+from qianda.agents.conversation import reply_message, unique_calls
+from qianda.agents.resources import Resources
+from qianda.models.client import Retry
+from qianda.models.errors import ModelOutputError
+from qianda.models.events import Notice, Retrying
+from qianda.models.reply import Piece, Reply, merge
+
+if TYPE_CHECKING:
+    from qianda.agents.run import Run
+
+EMPTY_NUDGE = "Your last reply was empty. Answer the request, or call a tool."
+
+
+async def run_loop(run: Run, resources: Resources) -> Reply:
+    """Run until the model answers without calling a tool.
+
+    Everything that must not happen twice goes through the journal: a resumed run takes the same path and finds the
+    recorded results.
+
+    Returns:
+        The reply that holds the answer.
+
+    Raises:
+        LimitReached: a limit of the run was reached.
+        ServerError: the model server failed.
+        ModelOutputError: the model gave nothing to work with.
+    """
+    journal, limits, client = resources.journal, resources.limits, resources.client
+    encoder = client.encoder()
+    turn = calls = empty = 0
+
+    async def ask() -> Reply:
+        pieces: list[Piece] = []
+        async with aclosing(client.ask(run.conversation, resources.schemas, encoder)) as batches:
+            async for batch in batches:
+                if isinstance(batch, Retry):
+                    pieces.clear()
+                    cause = batch.error.message
+                    run.emit(Retrying, cause=cause, attempt=batch.attempt, wait=batch.wait, discard=batch.discard)
+                else:
+                    pieces += batch
+                    run.show(batch)
+        return unique_calls(merge(pieces), run.conversation)
+
+    while True:
+        run.take_steering()
+        limits.check_turn(turn, run.usage)
+        reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
+        run.add_usage(reply.usage)
+        message = reply_message(reply)
+        if message.tool_calls:
+            run.conversation.append(message)
+            calls += len(message.tool_calls)
+            limits.check_calls(calls)
+            run.conversation += await run_calls(run, resources, message, reply.broken, turn)
+        elif message.content:
+            run.conversation.append(message)
+            if not run.has_steering:
+                return reply
+        elif empty:
+            raise ModelOutputError("The model gave an empty answer twice", cure="Try again, or another model")
+        else:
+            empty += 1
+            run.take_input(EMPTY_NUDGE)
+            run.emit(Notice, text="The model's reply was empty; it is asked again")
+        turn += 1

@@ -1,0 +1,49 @@
+"""What a run works with: opened once by the agent, shared by its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from qianda.agents.journal import Journal
+from qianda.agents.limits import Limits
+from qianda.models.client import Client
+from qianda.models.messages import ToolSchema
+from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
+from qianda.tools.tool import Tool
+
+Approve = Callable[[ApprovalRequest], Awaitable[Decision]]
+
+
+@dataclass(kw_only=True)
+class Resources:
+    """Open connections and settings.
+
+    Args:
+        client: talks to the model.
+        tools: by the name that the model calls them by.
+        instructions: the system prompt, or "".
+        journal: where runs are recorded.
+        permissions: what may run unasked.
+        approve: who is asked, or None.
+        limits: what one run may use up.
+        workspace: the folder that tools act in.
+        notices: what was worth saying while these were opened.
+    """
+
+    client: Client
+    tools: dict[str, Tool]
+    instructions: str
+    journal: Journal
+    permissions: Permissions
+    approve: Approve | None
+    limits: Limits
+    workspace: Path
+    notices: list[str]
+
+    @cached_property
+    def schemas(self) -> list[ToolSchema]:
+        """The tools as the model sees them."""
+        return [tool.schema for tool in self.tools.values()]

@@ -1,0 +1,343 @@
+"""A run in progress: its events come out, steering, answers and cancellation go in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from qianda.agents.loop import run_loop
+from qianda.agents.resources import Approve, Resources
+from qianda.agents.result import RunResult
+from qianda.models.errors import JournalError, LimitReached
+from qianda.models.events import (
+    ApprovalAsked,
+    ArgumentsDelta,
+    Event,
+    InputReceived,
+    Notice,
+    RunFinished,
+    RunStarted,
+    TextDelta,
+    ThinkingDelta,
+    UsageReported,
+)
+from qianda.models.messages import Content, Message, SystemMessage, Usage, UserMessage
+from qianda.models.reply import CallPiece, Piece, ReasoningPiece, TextPiece
+from qianda.tools.permissions import ApprovalRequest, Decision
+
+if TYPE_CHECKING:
+    from qianda.agents.agent import Agent
+
+NOBODY_ASKED = (
+    "this needs someone's consent and nobody is there to give it; "
+    'it would run with permissions="auto" (on the command line: --yes), or with approve=…'
+)
+
+
+class Run:
+    """One run of an agent; made by ``agent.stream``.
+
+    An async context manager, inside which it is an async iterator of events. Leaving the context stops the run.
+    """
+
+    def __init__(
+        self, agent: Agent, prompt: Content, *, history: Sequence[Message], context: Any, session: str | None, watched: bool
+    ) -> None:
+        self.id = new_run_id()
+        self.context = context
+        self.usage = Usage()
+        self.conversation: list[Message] = list(history)
+        self._agent = agent
+        self._prompt = prompt
+        self._session = session
+        self._watched = watched
+        self._events: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._seq = 0
+        self._steering: list[Content] = []
+        self._asked: dict[str, asyncio.Future[Decision]] = {}
+        self._shown: set[str] = set()
+        self._one_question = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = self._over = False
+        self._result: RunResult | None = None
+        self._error: Exception | None = None
+        self._system = 0
+        self._resources: Resources | None = None
+
+    # What a caller uses.
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._main(), name=f"qianda run {self.id}")
+        await asyncio.sleep(0)  # a task that is cancelled before its first step never says how it ended
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        for request_id in self._shown:
+            self._settle(request_id, Decision(allowed=False, reason=NOBODY_ASKED, by="nobody"))
+        self._shown.clear()
+        while not self._events:
+            if self._task is None:
+                raise RuntimeError("A run's events are read inside `async with agent.stream(…) as run:`")
+            if self._over:
+                raise StopAsyncIteration
+            self._wake.clear()
+            await self._wake.wait()
+        event = self._events.popleft()
+        if isinstance(event, ApprovalAsked):
+            self._shown.add(event.request_id)
+        return event
+
+    def steer(self, content: Content) -> None:
+        """Say something to the model while it works; it reads it before its next reply."""
+        self._steering.append(content)
+
+    def answer(self, request_id: str, decision: Decision | bool) -> None:
+        """Answer an ``ApprovalAsked``, before the next event is asked for.
+
+        Raises:
+            LookupError: no such question is open.
+        """
+        if isinstance(decision, bool):
+            decision = Decision(allowed=decision)
+        if not self._settle(request_id, decision):
+            raise LookupError(f"No open question has the id {request_id!r}")
+
+    def cancel(self) -> None:
+        """Stop: the connection to the server is closed, running tools are cancelled. Does nothing to a finished run."""
+        if self._task is not None and not self._task.done() and not self._stopped:
+            self._stopped = True
+            self._task.cancel()
+
+    @property
+    def going_on(self) -> bool:
+        """Whether the run has begun and not ended."""
+        return self._task is not None and not self._over
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation so far, history included, without the instructions."""
+        return tuple(self.conversation[self._system :])
+
+    @property
+    def result(self) -> RunResult:
+        """The outcome; a partial one after a cancelled run or a reached limit.
+
+        Raises:
+            QiandaError: the error that ended the run.
+            RuntimeError: the run has not finished.
+        """
+        if self._result is not None:
+            return self._result
+        if self._error is not None:
+            raise self._error
+        raise RuntimeError("The run has not finished")
+
+    async def wait(self) -> RunResult:
+        """Wait for the end.
+
+        Raises:
+            QiandaError: the error that ended the run, reached limits included.
+        """
+        assert self._task is not None
+        await asyncio.shield(self._task)
+        if self._error is not None:
+            raise self._error
+        return self.result
+
+    # What the loop uses.
+
+    def emit(self, kind: type[Event], **fields: Any) -> None:
+        """Give out an event; costs nothing when nobody watches."""
+        if self._watched:
+            self._events.append(kind(run_id=self.id, seq=self._seq, time=time.time(), **fields))
+            self._seq += 1
+            self._wake.set()
+
+    def show(self, pieces: Sequence[Piece]) -> None:
+        """Give out the pieces of a reply; neighbours of one kind go as one event."""
+        if not self._watched:
+            return
+        kind: type[ThinkingDelta | TextDelta] | None = None
+        text = ""
+        for piece in pieces:
+            this = _DELTAS.get(type(piece))
+            if text and kind and this is not kind:
+                self.emit(kind, text=text)
+                text = ""
+            if isinstance(piece, TextPiece | ReasoningPiece):
+                kind = this
+                text += piece.text
+            elif isinstance(piece, CallPiece):
+                self.emit(ArgumentsDelta, index=piece.index, name=piece.name, text=piece.arguments)
+        if text and kind:
+            self.emit(kind, text=text)
+
+    def add_usage(self, usage: Usage) -> None:
+        """Count a request."""
+        request = Usage(usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cached_tokens, 1)
+        self.usage += request
+        self.emit(UsageReported, request=request, total=self.usage)
+
+    @property
+    def has_steering(self) -> bool:
+        """Whether something was said that the model has not read."""
+        return bool(self._steering)
+
+    def take_steering(self) -> None:
+        """Move what was said meanwhile into the conversation."""
+        for content in self._steering:
+            self.take_input(content)
+            self.emit(InputReceived, content=content, steering=True)
+        self._steering.clear()
+
+    def take_input(self, content: Content) -> None:
+        """Put a user message into the conversation and the record."""
+        assert self._resources is not None
+        self._resources.journal.note(self.id, "input", content)
+        self.conversation.append(UserMessage(content))
+
+    async def ask_approval(self, request: ApprovalRequest, approve: Approve | None) -> Decision:
+        """Ask whoever can answer; one question at a time."""
+        if approve is None and not self._watched:
+            return Decision(allowed=False, reason=NOBODY_ASKED, by="nobody")
+        async with self._one_question:
+            if approve is None:
+                self._asked[request.request_id] = waiting = asyncio.get_running_loop().create_future()
+                self._ask(request)
+                return await waiting
+            self._ask(request)
+            decision: Decision | bool = await approve(request)
+            return Decision(allowed=decision) if isinstance(decision, bool) else decision
+
+    # Inside.
+
+    def _ask(self, request: ApprovalRequest) -> None:
+        import orjson
+
+        self.emit(
+            ApprovalAsked,
+            request_id=request.request_id,
+            call_id=request.call_id,
+            name=request.name,
+            arguments=orjson.dumps(request.arguments).decode(),
+            description=request.description,
+            reason=request.reason,
+        )
+
+    def _settle(self, request_id: str, decision: Decision) -> bool:
+        waiting = self._asked.pop(request_id, None)
+        if waiting is None or waiting.done():
+            return False
+        waiting.set_result(decision)
+        return True
+
+    async def _main(self) -> None:
+        try:
+            async with self._agent.opened() as resources:
+                await self._work(resources)
+        except asyncio.CancelledError:
+            self._end("cancelled")
+            if not self._stopped:
+                raise
+        except Exception as error:  # noqa: BLE001 -- opening failed; raised where the result is asked for
+            self._fail(error)
+        finally:
+            self._over = True
+            self._wake.set()
+
+    async def _work(self, resources: Resources) -> None:
+        self._resources = resources
+        limits = resources.limits
+        try:
+            async with asyncio.timeout(limits.seconds) as clock:
+                self._start(resources)
+                reply = await run_loop(self, resources)
+            self._end("length" if reply.finish == "length" else "done", output=reply.text)
+        except asyncio.CancelledError:
+            self._end("cancelled")
+            raise
+        except LimitReached as error:
+            self._reach(error)
+        except TimeoutError as error:
+            if clock.expired():
+                self._reach(limits.reached("seconds"))
+            else:
+                self._fail(error)
+        except Exception as error:  # noqa: BLE001 -- raised where the result is asked for
+            self._fail(error)
+
+    def _start(self, resources: Resources) -> None:
+        endpoint = resources.client.endpoint
+        if resources.instructions:
+            self.conversation = [m for m in self.conversation if not isinstance(m, SystemMessage)]
+            self.conversation.insert(0, SystemMessage(resources.instructions))
+            self._system = 1
+        note = {"session": self._session, "server": endpoint.title, "model": endpoint.model}
+        resources.journal.note(self.id, "start", note | {"workspace": str(resources.workspace)})
+        self.emit(RunStarted, server=endpoint.title, model=endpoint.model, why=endpoint.why)
+        for text in resources.notices:
+            self.emit(Notice, text=text)
+        self.take_input(self._prompt)
+        self.emit(InputReceived, content=self._prompt)
+
+    def _end(
+        self, finish: Literal["done", "length", "limit", "cancelled"], *, output: str = "", which: str = "", message: str = ""
+    ) -> None:
+        if self._result is not None:
+            return
+        self._result = RunResult(
+            output=output,
+            messages=self.messages,
+            usage=self.usage,
+            finish=finish,
+            run_id=self.id,
+        )
+        if finish == "length":
+            self.emit(Notice, text="The answer was cut at the server's output limit")
+        self._note_end(finish, message)
+        reason = "done" if finish == "length" else finish
+        self.emit(RunFinished, reason=reason, which=which, message=message, output=output, usage=self.usage)
+
+    def _reach(self, error: LimitReached) -> None:
+        self._end("limit", which=error.which, message=str(error))
+        error.result = self._result
+        self._error = error
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is not None or self._result is not None:
+            return
+        self._error = error
+        which, message = type(error).__name__, str(error) or type(error).__name__
+        self._note_end(which, message)
+        self.emit(RunFinished, reason="error", which=which, message=message, usage=self.usage)
+
+    def _note_end(self, finish: str, message: str) -> None:
+        if self._resources is not None:
+            # A record that cannot be written any more must not hide why the run ended.
+            with suppress(JournalError):
+                self._resources.journal.note(self.id, "finish", {"finish": finish, "message": message})
+
+
+_DELTAS: dict[type[Piece], type[ThinkingDelta | TextDelta]] = {ReasoningPiece: ThinkingDelta, TextPiece: TextDelta}
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time and is safe in file names."""
+    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(4).hex()
