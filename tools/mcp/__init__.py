@@ -1,0 +1,7 @@
+"""MCP servers as tools of an agent: their specification, their processes, their tools."""
+
+from qianda.tools.mcp.mcp_json import load_mcp_json
+from qianda.tools.mcp.spec import MCPServer
+from qianda.tools.mcp.toolset import MCPToolset
+
+__all__ = ["MCPServer", "MCPToolset", "load_mcp_json"]

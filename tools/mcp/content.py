@@ -1,0 +1,75 @@
+"""What an MCP server says, in our words: results as message parts, texts without invisible characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from qianda.models.messages import Content, MediaPart, Part, TextPart
+from qianda.tools.results import ToolResult
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult, ContentBlock
+
+# Characters that a person does not see but a model reads: controls, soft hyphen, Hangul and Braille blanks, zero-width
+# and bidirectional marks, variation selectors, tags, private use. A single joiner stays: Persian and Hindi need it.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ue000-\uf8ff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000fffff\U00100000-\U0010ffff]|[\u200c\u200d]{2,}"
+)
+
+
+def visible(text: str) -> str:
+    """A text without the characters that only a model sees."""
+    return _INVISIBLE.sub("", text)
+
+
+def visible_schema(value: object) -> Any:
+    """A JSON Schema whose titles and descriptions are ``visible``; all else is what the server will compare with."""
+    if isinstance(value, list):
+        return [visible_schema(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {
+            key: visible(item) if key in ("title", "description") and isinstance(item, str) else visible_schema(item)
+            for key, item in cast("dict[str, object]", value).items()
+        }
+    return value
+
+
+def to_result(result: CallToolResult) -> ToolResult:
+    """A call's result: text and media; structured content where there is no other."""
+    parts = [_part(block) for block in result.content]
+    if not parts and result.structured_content is not None:
+        parts = [TextPart(orjson.dumps(result.structured_content).decode())]
+    return ToolResult(_content(parts) or "(no output)", failed=bool(result.is_error))
+
+
+def _content(parts: Sequence[Part]) -> Content:
+    if all(isinstance(part, TextPart) for part in parts):
+        return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+    return tuple(parts)
+
+
+def _part(block: ContentBlock) -> Part:
+    from mcp_types import AudioContent, ImageContent, ResourceLink, TextContent
+
+    if isinstance(block, TextContent):
+        return TextPart(block.text)
+    if isinstance(block, ImageContent | AudioContent):
+        return MediaPart(block.type, f"data:{block.mime_type};base64,{block.data}")
+    if isinstance(block, ResourceLink):
+        title = block.title or block.name
+        return TextPart(f"[{title}: {block.uri}]" + (f" {block.description}" if block.description else ""))
+    resource = block.resource
+    if (text := getattr(resource, "text", None)) is not None:
+        return TextPart(text)
+    blob: str = getattr(resource, "blob", "")
+    mime = resource.mime_type or "application/octet-stream"
+    kind = mime.partition("/")[0]
+    if kind in ("image", "audio", "video"):
+        return MediaPart(kind, f"data:{mime};base64,{blob}")
+    return TextPart(f"[{resource.uri}: {mime}, {len(blob) * 3 // 4} bytes]")

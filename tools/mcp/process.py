@@ -1,0 +1,240 @@
+"""An MCP server as a child process: a stdio transport for the SDK, with a process group that never outlives it.
+
+Not the SDK's own ``stdio_client``: that one leaves the children of a wrapper (``npx``) running when the wrapper itself
+has gone, does not clean up when its task is cancelled by asyncio, and does not tell the process's exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import PIPE, SubprocessStreamProtocol
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from mcp.shared.message import SessionMessage
+
+MAX_MESSAGE = 32 * 1024 * 1024  # bytes of one message; more than that is a fault of the server
+GRACE = 2.0  # seconds to leave on its own, and again after SIGTERM
+_POLL = 0.02
+_CHUNK = 64 * 1024
+
+# What a server gets of our environment; all else must be said in its ``env``, so that no key leaks into it.
+_PASSED_ON = {
+    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "TMPDIR", "TZ", "LANG", "LANGUAGE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+}  # fmt: skip
+_PASSED_ON_PREFIXES = ("LC_", "XDG_", "UV_", "NPM_CONFIG_", "npm_config_")
+_SECRET_WORDS = ("TOKEN", "PASSWORD", "SECRET", "AUTH", "CREDENTIAL")
+
+
+def server_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a server: an allow-list of ours, then its own."""
+    ours = {
+        key: value
+        for key, value in os.environ.items()
+        if key in _PASSED_ON
+        or (key.startswith(_PASSED_ON_PREFIXES) and not any(word in key.upper() for word in _SECRET_WORDS))
+    }
+    return {**ours, **extra}
+
+
+class ServerProcess:
+    """A running server; enter it to start, leave it to stop the server and everything that it started.
+
+    Args:
+        command: program and arguments.
+        env: its whole environment.
+        cwd: the folder that it starts in.
+        stderr: an open file for what it writes beside the protocol.
+    """
+
+    def __init__(self, command: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, stderr: IO[bytes]) -> None:
+        self._command = command
+        self._env = env
+        self._cwd = cwd
+        self._stderr = stderr
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._reader: _Messages | None = None
+        self._writer: _Writer | None = None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._transport.get_returncode() if self._transport else None
+
+    @property
+    def fault(self) -> str:
+        """What the server did against the protocol: the first line that is no message; "" when nothing."""
+        return self._reader.fault if self._reader else ""
+
+    @contextlib.asynccontextmanager
+    async def transport(self) -> AsyncGenerator[tuple[_Messages, _Writer]]:
+        """What the SDK's client reads and writes; the process belongs to who entered it."""
+        assert self._reader is not None
+        assert self._writer is not None
+        yield self._reader, self._writer
+
+    async def __aenter__(self) -> Self:
+        """Start the server.
+
+        Raises:
+            OSError: the program cannot be started.
+        """
+        loop = asyncio.get_running_loop()
+        # Like ``create_subprocess_exec``, which does not hand out the transport that has to be closed at the end.
+        self._transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
+            *self._command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=self._stderr,
+            env=self._env,
+            cwd=self._cwd,
+            start_new_session=True,
+        )
+        assert protocol.stdin is not None
+        assert protocol.stdout is not None
+        self._reader = _Messages(protocol.stdout)
+        self._writer = _Writer(protocol.stdin)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """Close its input, wait, then SIGTERM, wait, then SIGKILL, all of them to the whole group."""
+        assert self._transport is not None
+        assert self._writer is not None
+        await self._writer.aclose()
+        try:
+            if not await self._is_gone(GRACE):
+                self._signal(signal.SIGTERM)
+                await self._is_gone(GRACE)
+        finally:  # reached at once when our task is cancelled: no more waiting then
+            self._signal(signal.SIGKILL)
+            self._transport.close()  # a process that fled from the group may still hold the pipes
+
+    async def _is_gone(self, within: float) -> bool:
+        """Whether the group, not only its leader, is empty within so many seconds."""
+        for _ in range(round(within / _POLL)):
+            if not self._signal(0):
+                return True
+            await asyncio.sleep(_POLL)
+        return False
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the group (0 only asks); False when nobody is left in it."""
+        assert self._transport is not None
+        try:
+            os.killpg(self._transport.get_pid(), number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # macOS says so of a group of zombies
+            return self._transport.get_returncode() is None
+        return True
+
+
+class _Messages:
+    """The messages that a server writes, one JSON text per line; other lines are dropped and the first remembered."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+        self._ended = False
+        self.fault = ""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage:
+        from mcp.shared.message import SessionMessage
+        from mcp_types import jsonrpc_message_adapter
+
+        while (line := await self._line()) is not None:
+            if not line.strip():
+                continue
+            try:
+                return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+            except ValueError:
+                self.fault = self.fault or f"it printed {line.decode(errors='replace').strip()[:80]!r}"
+        raise StopAsyncIteration
+
+    async def receive(self) -> SessionMessage:
+        """The next message."""
+        import anyio
+
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:
+            raise anyio.EndOfStream from None
+
+    async def _line(self) -> bytes | None:
+        start = 0
+        while not self._ended:
+            end = self._buffer.find(b"\n", start)
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                return line
+            start = len(self._buffer)
+            if start > MAX_MESSAGE:
+                self.fault = f"it sent a message of more than {MAX_MESSAGE // 1024 // 1024} MiB"
+                break
+            try:
+                chunk = await self._stream.read(_CHUNK)
+            except OSError:
+                break
+            if not chunk:
+                break
+            self._buffer += chunk
+        self._ended = True
+        self._buffer.clear()
+        return None
+
+    async def aclose(self) -> None:
+        """End the iteration."""
+        self._ended = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _Writer:
+    """What the SDK writes its messages to."""
+
+    def __init__(self, stream: asyncio.StreamWriter) -> None:
+        self._stream = stream
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write one message; waits while the server does not read."""
+        import anyio
+
+        text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+        try:
+            self._stream.write(text.encode() + b"\n")
+            await self._stream.drain()
+        except OSError as error:
+            raise anyio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        """Close the server's input: it should leave now."""
+        self._stream.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,130 @@
+"""Which folders may bring MCP servers and settings: asked once, and again when what they bring changes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+from qianda.models.config import data_dir
+from qianda.models.errors import ConfigurationError
+from qianda.tools.mcp.mcp_json import MCP_JSON, other_transport, read_entries
+
+# What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
+BROUGHT_FILES = (MCP_JSON, ".qianda/config.toml")
+
+
+def is_trusted(folder: Path) -> bool:
+    """Whether what the folder brings now is what was trusted; a folder that brings nothing is trusted."""
+    content = _fingerprint(folder)
+    return content == "" or (content is not None and _load().get(_key(folder)) == content)
+
+
+def trust(folder: Path) -> list[str]:
+    """Trust what the folder brings now; any later change of it ends that.
+
+    Returns:
+        What was trusted, as ``what_folder_brings`` says it.
+
+    Raises:
+        ConfigurationError: a file of the folder cannot be read, or the decision cannot be stored.
+    """
+    content = _fingerprint(folder)
+    if content is None:
+        raise ConfigurationError(f"What {folder} brings cannot be read, so it cannot be trusted")
+    brought = what_folder_brings(folder)
+    if content:
+        _save({**_load(), _key(folder): content})
+    return brought
+
+
+def what_folder_brings(folder: Path) -> list[str]:
+    """What a person should see before trusting a folder: one line per file or command.
+
+    Returns:
+        Such as ``.mcp.json: server time runs uvx mcp-server-time``; empty when the folder brings nothing.
+    """
+    lines: list[str] = []
+    for name in BROUGHT_FILES:
+        if not (folder / name).is_file():
+            continue
+        lines += _servers(folder) if name == MCP_JSON else [f"{name}: settings"]
+    return lines
+
+
+def _servers(folder: Path) -> list[str]:
+    try:
+        entries = read_entries(folder)
+    except ConfigurationError as error:
+        return [f"{MCP_JSON}: {error.message}"]
+    lines: list[str] = []
+    for name, entry in entries.items():
+        if other := other_transport(entry):
+            lines.append(f"{MCP_JSON}: server {name} is reached by {other}, which is not supported yet")
+            continue
+        args = entry.get("args")
+        words = [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
+        env = entry.get("env")
+        variables = " ".join(f"{key}=…" for key in cast("dict[str, object]", env)) if isinstance(env, dict) else ""
+        command = shlex.join(str(word) for word in words)
+        lines.append(f"{MCP_JSON}: server {name} runs {variables + ' ' if variables else ''}{command}")
+    return lines or [f"{MCP_JSON}: no servers"]
+
+
+def _key(folder: Path) -> str:
+    return str(folder.resolve())
+
+
+def _fingerprint(folder: Path) -> str | None:
+    """A hash of what the folder brings; "" for nothing, None when it is there but cannot be read."""
+    digest = hashlib.sha256()
+    found = False
+    for name in BROUGHT_FILES:
+        path = folder / name
+        try:
+            content = path.read_bytes() if path.is_file() else None
+        except OSError:
+            return None
+        if content is not None:
+            found = True
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest() if found else ""
+
+
+def _store() -> Path:
+    return data_dir() / "trust.json"
+
+
+def _load() -> dict[str, str]:
+    """The trusted folders and the hashes of what they brought; a broken file trusts nothing."""
+    try:
+        value: Any = json.loads(_store().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    folders: object = cast("dict[str, object]", value).get("folders") if isinstance(value, dict) else None
+    if not isinstance(folders, dict):
+        return {}
+    return {key: item for key, item in cast("dict[str, object]", folders).items() if isinstance(item, str)}
+
+
+def _save(folders: dict[str, str]) -> None:
+    """Replace the store in one step; readable by its owner only."""
+    path = _store()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust-")  # mode 0600
+    except OSError as error:
+        raise ConfigurationError(f"The decision cannot be stored in {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({"version": 1, "folders": folders}, file, indent=1, ensure_ascii=False)
+        Path(temporary).replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise ConfigurationError(f"The decision cannot be stored in {path}: {error.strerror}") from error
