@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 from qianda.models.errors import (
     ConfigurationError,
@@ -53,7 +54,8 @@ def known_error(error: BaseException) -> QiandaError | None:
     if isinstance(error, QiandaError):
         return error
     if isinstance(error, BaseExceptionGroup):
-        found = (known_error(inner) for inner in error.exceptions)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        found = (known_error(inner) for inner in group.exceptions)
         return next((inner for inner in found if inner is not None), None)
     return None
 
@@ -64,17 +66,18 @@ def write_traceback(error: BaseException) -> Path | None:
     Returns:
         The file, or None when none could be written.
     """
-    import datetime
+    import datetime as dt
     import traceback
 
     from qianda.models.config import data_dir
 
-    now = datetime.datetime.now(tz=datetime.UTC)
+    now = dt.datetime.now(tz=dt.UTC)
     path = data_dir() / "logs" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8", errors="backslashreplace", opener=_private) as log:
-            log.write("".join(traceback.format_exception(error)))
+        text = "".join(traceback.format_exception(error))
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
+            log.write(text.encode(errors="backslashreplace"))
     except OSError:
         return None
     return path
@@ -93,7 +96,3 @@ def close_output() -> bool:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

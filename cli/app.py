@@ -1,0 +1,345 @@
+"""The commands and their options; what each one does is imported when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import typer
+
+from qianda.cli.exits import USAGE, complain
+from qianda.cli.opening import Choices, open_workspace
+
+Permissions = Literal["read-only", "ask", "auto"]
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL|NAME", help="Model server: an address, ollama, vllm, modelstudio, embedded …"
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Model at that server, or a .gguf file to run in this process."),
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key.")
+]
+ThinkingOption = Annotated[
+    bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first, or not.", show_default=False)
+]
+PermissionsOption = Annotated[
+    Permissions | None, typer.Option("--permissions", help="What tools may do unasked.", show_default=False)
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="The same as --permissions auto.")]
+MCPOption = Annotated[
+    list[str] | None, typer.Option("--mcp", metavar="COMMAND", help="MCP server to take tools from; repeatable.")
+]
+FolderOption = Annotated[str, typer.Option("--cwd", metavar="DIR", help="Folder to work in.")]
+SessionOption = Annotated[
+    str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
+]
+JSONOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Read the command line and do what it says.
+
+    Returns:
+        The exit code.
+    """
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(list(arguments), prog_name="qianda", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "qianda"
+        complain(f"{error.format_message()} ({path} --help shows what there is)")
+        return USAGE
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return code if isinstance(code, int) else 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"qianda {version('qianda')}")
+        raise typer.Exit
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  qianda                                        chat in the terminal
+  qianda run "What is in this folder?"          one task, the answer on stdout
+  git diff | qianda run "Write a commit message"
+  qianda --server ollama --model qwen3:8b       chat with a model of your own
+  qianda doctor                                 what would be used, and why""",
+)
+def chat_command(
+    context: typer.Context,
+    *,
+    server: ServerOption = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    thinking: ThinkingOption = None,
+    permissions: PermissionsOption = None,
+    yes: YesOption = False,
+    mcp: MCPOption = None,
+    cwd: FolderOption = ".",
+    session: SessionOption = None,
+    version: Annotated[  # noqa: ARG001  # read by its callback
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> int:
+    """The agent framework for Qwen. Without a command: chat in the terminal."""
+    if context.invoked_subcommand is not None:
+        if any((server, model, api_key_env, thinking is not None, permissions, yes, mcp, cwd != ".", session)):
+            command = context.invoked_subcommand
+            raise typer.BadParameter(f"Options go after the command: qianda {command} …")
+        return 0
+    from qianda.cli.chat import chat
+
+    choices = Choices(
+        server=server,
+        model=model,
+        api_key_env=api_key_env,
+        thinking=thinking,
+        permissions=_permissions(permissions, yes=yes),
+        mcp=tuple(mcp or ()),
+        workspace=open_workspace(cwd),
+    )
+    return chat(choices, session=session)
+
+
+@app.command(
+    "run",
+    epilog="""\b
+Examples:
+  qianda run "Read price.txt. It holds a number; multiply it by 3."
+  qianda run "Summarise this" --file notes.md
+  cat error.log | qianda run "What went wrong?"
+  qianda run "Compute 23*17 and save it to result.txt" --yes
+  qianda run "What time is it in Tokyo?" --mcp "uvx mcp-server-time"
+  qianda run "And in Berlin?" --session trip --json
+
+\b
+Exit codes: 0 done, 1 the model gave up, 2 usage or configuration, 3 refused by
+permissions, 4 limit, 5 server, 130 interrupted.""",
+)
+def run_command(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to do; text on stdin is appended.", show_default=False)
+    ] = None,
+    *,
+    prompt_file: Annotated[
+        str | None, typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from a file.")
+    ] = None,
+    file: Annotated[
+        list[str] | None, typer.Option("--file", metavar="FILE", help="Attach a text file; repeatable.")
+    ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", metavar="FILE", help="Attach an image; repeatable.")
+    ] = None,
+    server: ServerOption = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    thinking: ThinkingOption = None,
+    permissions: PermissionsOption = None,
+    yes: YesOption = False,
+    mcp: MCPOption = None,
+    cwd: FolderOption = ".",
+    session: SessionOption = None,
+    max_turns: Annotated[
+        int | None, typer.Option("--max-turns", min=1, metavar="N", help="Model replies at most; 50 by default.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write every event as a line of JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show the answer only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show whole arguments, results and token counts.")
+    ] = False,
+) -> int:
+    """Do one task and print the answer."""
+    from qianda.cli.run import Output, run
+
+    choices = Choices(
+        server=server,
+        model=model,
+        api_key_env=api_key_env,
+        thinking=thinking,
+        permissions=_permissions(permissions, yes=yes),
+        mcp=tuple(mcp or ()),
+        workspace=open_workspace(cwd),
+        max_turns=max_turns,
+    )
+    return run(
+        choices,
+        prompt=prompt,
+        prompt_file=prompt_file,
+        files=file or (),
+        images=image or (),
+        session=session,
+        output=Output(json=json, quiet=quiet, verbose=verbose),
+    )
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  qianda doctor
+  qianda doctor http://gpu-box:8000/v1
+  qianda doctor --json | jq .model""",
+)
+def doctor(
+    server: Annotated[str | None, typer.Argument(help="Look at this server instead.", show_default=False)] = None,
+    cwd: FolderOption = ".",
+    json: JSONOption = False,
+) -> int:
+    """Show which server and model would be used, and why."""
+    from qianda.cli.doctor import doctor as look
+
+    return look(server, open_workspace(cwd), as_json=json)
+
+
+config_app = typer.Typer(rich_markup_mode=None, help="Show and change the settings.", invoke_without_command=True)
+app.add_typer(config_app, name="config")
+
+
+@config_app.callback(
+    epilog="""\b
+Examples:
+  qianda config
+  qianda config set server http://gpu-box:8000/v1
+  qianda config set model Qwen/Qwen3-8B
+  qianda config set api_keys.modelstudio        asks for the key, unseen
+  qianda config unset model""",
+)
+def config_show(context: typer.Context, cwd: FolderOption = ".") -> int:
+    """Show and change the settings: each value, and where it came from."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from qianda.cli.config import show
+
+    return show(open_workspace(cwd))
+
+
+@config_app.command("get", epilog="Example: qianda config get model")
+def config_get(key: str, cwd: FolderOption = ".") -> int:
+    """Print the value of one setting; keys are masked."""
+    from qianda.cli.config import get
+
+    return get(key, open_workspace(cwd))
+
+
+@config_app.command("set", epilog="Example: qianda config set server ollama")
+def config_set(
+    key: str,
+    value: Annotated[
+        str | None, typer.Argument(help="Left out for an API key: it is asked for.", show_default=False)
+    ] = None,
+) -> int:
+    """Write a setting into your configuration file."""
+    from qianda.cli.config import set_value
+
+    return set_value(key, value)
+
+
+@config_app.command("unset", epilog="Example: qianda config unset model")
+def config_unset(key: str) -> int:
+    """Remove a setting from your configuration file."""
+    from qianda.cli.config import unset
+
+    return unset(key)
+
+
+@config_app.command("path", epilog='Example: cat "$(qianda config path)"')
+def config_path() -> int:
+    """Print where your configuration file is."""
+    from qianda.models.config import user_config_path
+
+    typer.echo(str(user_config_path()))
+    return 0
+
+
+models_app = typer.Typer(
+    rich_markup_mode=None, help="List models, and fetch the demo model.", invoke_without_command=True
+)
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback(
+    epilog="""\b
+Examples:
+  qianda models
+  qianda models --server ollama
+  qianda models pull demo""",
+)
+def models_list(
+    context: typer.Context, server: ServerOption = None, api_key_env: KeyOption = None, cwd: FolderOption = "."
+) -> int:
+    """List the models of the chosen server, or fetch the demo model."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from qianda.cli.models import list_models
+
+    return list_models(Choices(server=server, api_key_env=api_key_env, workspace=open_workspace(cwd)))
+
+
+@models_app.command("pull", epilog="Example: qianda models pull demo")
+def models_pull(name: Annotated[str, typer.Argument(help="demo is the only one so far.")]) -> int:
+    """Fetch the weights of a model that runs in this process."""
+    from qianda.cli.models import pull
+
+    return pull(name)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  qianda serve files
+  qianda serve files shell --cwd ~/project
+  qianda serve my_tools.py --read-only""",
+)
+def serve(
+    targets: Annotated[list[str], typer.Argument(help="files, shell, …, or a Python file with @tool functions.")],
+    read_only: Annotated[bool, typer.Option("--read-only", help="Only tools that change nothing.")] = False,
+    cwd: FolderOption = ".",
+) -> int:
+    """Serve tools over MCP on stdin and stdout."""
+    from qianda.cli.serve import serve as start
+
+    return start(targets, open_workspace(cwd), read_only=read_only)
+
+
+@app.command(
+    "trust",
+    epilog="""\b
+Examples:
+  qianda trust                 shows what this folder brings, and asks
+  qianda trust --list          shows it only
+  qianda trust --yes --cwd ~/project""",
+)
+def trust_command(
+    cwd: FolderOption = ".",
+    only_list: Annotated[bool, typer.Option("--list", help="Show what the folder brings, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Let this folder's MCP servers and settings be used."""
+    from qianda.cli.trust import trust
+
+    return trust(open_workspace(cwd), only_list=only_list, yes=yes)
+
+
+def _permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:
+    if yes and permissions not in (None, "auto"):
+        raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
+    return "auto" if yes else permissions

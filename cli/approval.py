@@ -1,0 +1,93 @@
+"""Asking the person at the terminal whether a call may run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+from qianda.cli.render import RunView, describe_arguments
+from qianda.cli.terminal import Terminal, is_terminal
+from qianda.models.events import ApprovalAsked
+from qianda.tools.permissions import Decision
+
+_SHOWN = 4_000
+
+
+def can_ask() -> bool:
+    """Whether there is a person: the keyboard and a screen for the question are a terminal."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+class Approval:
+    """Asks on the terminal, least permissive answer first.
+
+    Args:
+        terminal: what the terminal can show.
+        view: whose line is finished before the question.
+    """
+
+    def __init__(self, terminal: Terminal, view: RunView) -> None:
+        self._terminal = terminal
+        self._view = view
+        self._waiting: asyncio.Future[str] | None = None
+
+    def abandon(self) -> None:
+        """Stop waiting for an answer: it counts as No."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result("")
+
+    async def ask(self, asked: ApprovalAsked) -> Decision:
+        """Show the call and wait for the answer; an empty one, or the end of the input, is No."""
+        self._view.end_line()
+        arguments = describe_arguments(asked.arguments, self._terminal, whole=True)
+        if len(arguments) > _SHOWN:
+            hidden = len(arguments) - _SHOWN
+            arguments = f"{arguments[:_SHOWN]}{self._terminal.symbol('more')} ({hidden} more characters)"
+        reason = self._terminal.one_line(asked.reason, 200)
+        err = self._terminal.err
+        err.write(self._terminal.style(f"? {asked.name} {arguments}", "ask") + f"\n  {reason}\n")
+        while True:
+            err.write("  Allow it? y = once, s = same call again in this session, Enter = no, or say why not: ")
+            err.flush()
+            answer = (await self._read_line(sys.stdin)).strip()
+            match answer.casefold():
+                case "" | "n" | "no":
+                    return Decision.deny()
+                case "y" | "yes":
+                    return Decision.allow()
+                case "s" | "session":
+                    return Decision.allow(scope="session")
+                case _ if len(answer) < 2:
+                    continue
+                case _:
+                    return Decision.deny(answer)
+
+    async def _read_line(self, stdin: TextIO) -> str:
+        """A line from the keyboard; what was typed before the question is no answer to it."""
+        loop = asyncio.get_running_loop()
+        descriptor = stdin.fileno()
+        _forget_typed(descriptor)
+        waiting: asyncio.Future[str] = loop.create_future()
+        self._waiting = waiting
+
+        def arrived() -> None:
+            # The terminal hands over whole lines; b"" is the end of the input.
+            if not waiting.done():
+                waiting.set_result(os.read(descriptor, 65_536).decode(errors="replace"))
+
+        loop.add_reader(descriptor, arrived)
+        try:
+            return await waiting
+        finally:
+            loop.remove_reader(descriptor)
+            self._waiting = None
+
+
+def _forget_typed(descriptor: int) -> None:
+    import termios
+
+    with contextlib.suppress(termios.error):
+        termios.tcflush(descriptor, termios.TCIFLUSH)

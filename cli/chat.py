@@ -1,0 +1,43 @@
+"""``qianda`` alone: the chat in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from qianda.cli.opening import Choices, Notify, open_agent, open_workspace
+from qianda.cli.terminal import is_terminal
+from qianda.models.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from qianda.agents.agent import Agent
+    from qianda.agents.resources import Approve
+
+
+def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
+    """Open the chat.
+
+    Args:
+        choices: what was chosen on the command line.
+        session: name of the conversation to go on with.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigurationError: this is no terminal.
+    """
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+        raise ConfigurationError(
+            "The chat needs a terminal", cure='Without one: qianda run "PROMPT", or see qianda --help'
+        )
+    chosen = choices or Choices(workspace=open_workspace("."))
+    from qianda.tui.app import run_tui
+
+    with ExitStack() as stack:
+
+        async def opened(approve: Approve, notify: Notify) -> Agent:
+            return await open_agent(chosen, stack=stack, notify=notify, approve=approve)
+
+        return run_tui(opened, session=session)

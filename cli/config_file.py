@@ -1,0 +1,149 @@
+"""Changing one setting in a TOML file, leaving its other lines and comments as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from qianda.models.config import SETTINGS, check_value, find_setting, read_config_file
+from qianda.models.errors import ConfigurationError
+
+_HEADER = re.compile(r"^\s*\[")
+_KEY = re.compile(r"""^\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
+
+
+def read_value(key: str, text: str) -> str | bool:
+    """The value that a person wrote for a setting on the command line.
+
+    Args:
+        key: the setting; ``api_keys.SERVER`` for the key of a server.
+        text: what stood there.
+
+    Raises:
+        ConfigurationError: no such setting, or not one of its values.
+    """
+    name, dot, _ = key.partition(".")
+    setting = find_setting(name, "qianda config")
+    if (setting.kind == "keys") != bool(dot):
+        form = "api_keys.SERVER" if setting.kind == "keys" else name
+        raise ConfigurationError(f"{key!r} is not a setting that can be changed", cure=f"Write {form}")
+    if setting.kind == "switch" and text.casefold() in ("true", "on", "yes", "false", "off", "no"):
+        return text.casefold() in ("true", "on", "yes")
+    check_value(name, {"server": text} if setting.kind == "keys" else text, "qianda config")
+    return text
+
+
+def change_setting(path: Path, key: str, value: str | bool | None) -> bool:
+    """Set a value in a configuration file, or remove it.
+
+    Args:
+        path: the file; made when it is not there.
+        key: the setting, ``api_keys.SERVER`` for the key of a server.
+        value: the new value, or None to remove the setting.
+
+    Returns:
+        Whether the file was changed.
+
+    Raises:
+        ConfigurationError: the file cannot be read, understood or written.
+    """
+    values = read_config_file(path) or {}
+    wanted = _with(values, key, value)
+    if wanted == values:
+        return False
+    table, dot, name = key.partition(".")
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    new = _edit(old, table if dot else "", name if dot else key, None if value is None else _literal(value))
+    try:
+        understood = tomllib.loads(new) == wanted
+    except tomllib.TOMLDecodeError:
+        understood = False
+    if not understood:
+        raise ConfigurationError(
+            f"{path} is written in a way that cannot be changed safely", cure=f"Change {key} by hand"
+        )
+    _replace(path, new, private=any(SETTINGS[name].secret for name in wanted))
+    return True
+
+
+def _with(values: dict[str, Any], key: str, value: str | bool | None) -> dict[str, Any]:
+    table, dot, name = key.partition(".")
+    if not dot:
+        return _put(values, key, value)
+    if value is None and table not in values:
+        return values
+    return {**values, table: _put(values.get(table, {}), name, value)}
+
+
+def _put(values: dict[str, Any], key: str, value: str | bool | None) -> dict[str, Any]:
+    rest = {name: content for name, content in values.items() if name != key}
+    return rest if value is None else {**values, key: value}
+
+
+def _literal(value: str | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # JSON's escapes are TOML's, but that TOML also wants DEL escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _edit(text: str, table: str, key: str, literal: str | None) -> str:
+    lines = text.splitlines()
+    headers = [number for number, line in enumerate(lines) if _HEADER.match(line)]
+    if table:
+        start = next((n for n in headers if re.match(rf"^\s*\[\s*{table}\s*\]", lines[n])), None)
+        if start is None:
+            lines += [*([""] if lines else []), f"[{table}]"]
+            start = len(lines) - 1
+        first = start + 1
+    else:
+        first = 0
+    end = next((number for number in headers if number >= first), len(lines))
+    place = next((number for number in range(first, end) if _key_of(lines[number]) == key), None)
+    name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _literal(key)
+    if place is not None:
+        lines[place : place + 1] = [] if literal is None else [f"{name} = {literal}"]
+    elif literal is not None:
+        while end > first and not lines[end - 1].strip():
+            end -= 1
+        lines.insert(end, f"{name} = {literal}")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _key_of(line: str) -> str | None:
+    match = _KEY.match(line)
+    if match is None:
+        return None
+    quoted, literal, bare = match.groups()
+    if quoted is not None:
+        with contextlib.suppress(ValueError):
+            return str(json.loads(f'"{quoted}"'))
+    return literal if bare is None else bare
+
+
+def _replace(path: Path, text: str, *, private: bool) -> None:
+    """Write the file anew in one step; readable by its owner only when it holds keys."""
+    temporary = None
+    try:
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".config-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary_path = Path(temporary)
+        temporary_path.chmod(0o600 if private else mode)
+        temporary_path.replace(target)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", cure="Correct its rights, or free space"
+        ) from error

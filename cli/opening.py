@@ -1,0 +1,166 @@
+"""From the options of a command to an agent: settings, server and model, tools and MCP servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qianda.models.config import Config, PermissionMode, data_dir, load_config
+from qianda.models.errors import ConfigurationError, JournalError
+
+if TYPE_CHECKING:
+    from qianda.agents.agent import Agent
+    from qianda.agents.journal import Journal
+    from qianda.agents.resources import Approve
+    from qianda.models.resolve import Endpoint
+    from qianda.tools.mcp import MCPServer
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What was chosen on the command line; None leaves it to the settings.
+
+    Args:
+        workspace: the folder to work in.
+        server: name or address.
+        model: name, or a ``.gguf`` file.
+        api_key_env: name of the environment variable with the API key.
+        thinking: on, off, or None.
+        permissions: what tools may do unasked.
+        mcp: commands of MCP servers.
+        max_turns: model replies at most.
+    """
+
+    workspace: Path = field(default_factory=Path.cwd)
+    server: str | None = None
+    model: str | None = None
+    api_key_env: str | None = None
+    thinking: bool | None = None
+    permissions: PermissionMode | None = None
+    mcp: tuple[str, ...] = ()
+    max_turns: int | None = None
+
+
+def open_workspace(folder: str) -> Path:
+    """The folder to work in.
+
+    Raises:
+        ConfigurationError: it is not a folder that can be read.
+    """
+    path = Path(folder).expanduser()
+    try:
+        next(path.iterdir(), None)
+        return path.resolve()
+    except FileNotFoundError:
+        raise ConfigurationError(f"The folder {folder} does not exist", cure="Correct --cwd, or create it") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be used: {error.strerror}", cure="Choose another with --cwd"
+        ) from error
+
+
+def load_settings(workspace: Path) -> Config:
+    """The settings of a workspace, under the trust that it has.
+
+    Raises:
+        ConfigurationError: a configuration file is wrong.
+    """
+    from qianda.tools.trust import is_trusted
+
+    return load_config(workspace, trusted=is_trusted(workspace))
+
+
+async def choose_endpoint(choices: Choices, config: Config, notify: Notify) -> Endpoint:
+    """Find the server and the model.
+
+    Raises:
+        ConfigurationError: there is none, or the options contradict each other.
+        ServerError: the chosen server does not answer.
+    """
+    from qianda.models.resolve import resolve
+
+    key = _chosen_key(choices.api_key_env)
+    return await resolve(server=choices.server, model=choices.model, api_key=key, config=config, notify=notify)
+
+
+def _chosen_key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigurationError(
+            f"The environment variable {variable} is not set", cure=f"export {variable}=…, or name another with --api-key-env"
+        )
+    return key
+
+
+async def open_agent(choices: Choices, *, stack: ExitStack, notify: Notify, approve: Approve | None = None) -> Agent:
+    """The assistant for one workspace, with the server, tools and MCP servers that were chosen.
+
+    Args:
+        choices: what was chosen on the command line.
+        stack: closes the engine and the record.
+        notify: told, a line each, what is worth saying.
+        approve: who is asked before a call, or None.
+
+    Raises:
+        QiandaError: the settings are wrong, or no model can be reached.
+    """
+    from qianda.agents.assistant import assistant_agent
+    from qianda.agents.limits import Limits
+
+    config = load_settings(choices.workspace)
+    servers = _mcp_servers(choices, notify)
+    for line in config.ignored:
+        notify(f"{line}, which is not used until you say: qianda trust")
+    endpoint = await choose_endpoint(choices, config, notify)
+    if endpoint.engine is not None:
+        stack.callback(endpoint.engine.close)
+    return assistant_agent(
+        endpoint,
+        workspace=choices.workspace,
+        thinking=config.thinking if choices.thinking is None else choices.thinking,
+        permissions=choices.permissions or config.permissions,
+        mcp_servers=servers,
+        approve=approve,
+        journal=open_record(stack, notify),
+        limits=Limits(turns=choices.max_turns) if choices.max_turns else Limits(),
+    )
+
+
+def record_path() -> Path:
+    """Where runs are recorded."""
+    return data_dir() / "journal.db"
+
+
+def open_record(stack: ExitStack, notify: Notify) -> Journal | None:
+    """The record of the user's runs; None, and a warning, when it cannot be opened."""
+    from qianda.agents.journal import open_journal
+
+    try:
+        journal = open_journal(record_path())
+    except JournalError as error:
+        notify(f"This run is not recorded: {error}")
+        return None
+    stack.callback(journal.close)
+    return journal
+
+
+def _mcp_servers(choices: Choices, notify: Notify) -> list[MCPServer]:
+    """The MCP servers of the command line, and those of a folder that is trusted."""
+    if not choices.mcp and not (choices.workspace / ".mcp.json").exists():
+        return []
+    from qianda.tools.mcp import MCPServer, load_mcp_json
+    from qianda.tools.trust import is_trusted
+
+    servers = [MCPServer.parse(command) for command in choices.mcp]
+    if is_trusted(choices.workspace):
+        return servers + load_mcp_json(choices.workspace)
+    notify("This folder brings MCP servers (.mcp.json), which are not used until you say: qianda trust")
+    return servers

@@ -1,0 +1,175 @@
+"""``qianda run``: one task; on a terminal shown as it goes, in a pipe the answer alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qianda.cli.approval import Approval, can_ask
+from qianda.cli.exits import DONE, INTERRUPTED, REFUSED, complain
+from qianda.cli.opening import Choices, open_agent, record_path
+from qianda.cli.prompt import attach, read_prompt
+from qianda.cli.render import RunView
+from qianda.cli.terminal import Terminal
+from qianda.models.errors import LimitReached
+from qianda.models.events import ApprovalAsked, CallDenied, Event, Notice, to_json
+from qianda.models.messages import Content
+
+if TYPE_CHECKING:
+    from qianda.agents.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a run is shown: events as JSON lines, the answer only, or with everything."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def run(
+    choices: Choices,
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+    files: Sequence[str],
+    images: Sequence[str],
+    session: str | None,
+    output: Output,
+) -> int:
+    """Do one task.
+
+    Args:
+        choices: what was chosen on the command line.
+        prompt: its argument.
+        prompt_file: a file with the prompt.
+        files: text files to attach.
+        images: images to attach.
+        session: name of the conversation to go on with.
+        output: how it is shown.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        QiandaError: the run ended with it.
+    """
+    content = attach(read_prompt(prompt, prompt_file), files, images)
+    return asyncio.run(_run(choices, content, session, output))
+
+
+async def _run(choices: Choices, content: Content, session: str | None, output: Output) -> int:
+    watcher = _Watcher(output)
+    prompt = content if isinstance(content, str) else list(content)
+    with ExitStack() as stack:
+        agent = await open_agent(choices, stack=stack, notify=_silent if output.quiet else complain)
+        async with agent.session(session).stream(prompt) if session is not None else agent.stream(prompt) as run:
+            with _interrupting(run, watcher.approval):
+                async for event in run:
+                    await watcher.watch(event, run)
+            return await watcher.finish(run)
+
+
+class _Watcher:
+    """Shows a run's events in the way that was asked for, and knows how it ended."""
+
+    def __init__(self, output: Output) -> None:
+        terminal = Terminal.current()
+        self._output = output
+        self._terminal = terminal
+        self._live = terminal.interactive and not output.json
+        self._asks = self._live and can_ask()
+        self._denied: list[str] = []
+        self._unasked = False
+        # Off a terminal stdout has the answer alone, so what --verbose tells goes to stderr.
+        shown_on = terminal if self._live else replace(terminal, out=terminal.err, interactive=False, colour=False)
+        silent = output.quiet or not (self._live or output.verbose)
+        self._view = RunView(shown_on, quiet=silent, verbose=output.verbose, answer=self._live)
+        self.approval = Approval(terminal, self._view)
+
+    async def watch(self, event: Event, run: Run) -> None:
+        """Show one event; ask the person where there is one."""
+        if self._output.json:
+            self._write(to_json(event))
+        else:
+            self._view.show(event)
+        match event:
+            case ApprovalAsked() if self._asks:
+                run.answer(event.request_id, await self.approval.ask(event))
+            case CallDenied() if event.by != "person":
+                self._denied.append(event.name)
+                self._unasked |= event.by == "nobody"
+            case Notice() if not self._live and not self._output.quiet:
+                complain(event.text)
+            case _:
+                pass
+
+    async def finish(self, run: Run) -> int:
+        """Write what is left to be written.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            QiandaError: the run ended with it.
+        """
+        try:
+            result = await run.wait()
+        except LimitReached as error:
+            if error.result is not None:
+                self._answer(error.result.output)
+            if error.which != "turns":
+                raise
+            raise LimitReached(error.which, error.message, cure="Raise it with --max-turns") from error
+        if result.finish == "cancelled":
+            complain(f"Interrupted; what was done so far is recorded as run {run.id} in {record_path()}")
+            return INTERRUPTED
+        self._answer(result.output)
+        if not self._denied:
+            return DONE
+        calls = (
+            f"{len(self._denied)} call{'s' if len(self._denied) > 1 else ''} ({', '.join(dict.fromkeys(self._denied))})"
+        )
+        if self._unasked:
+            complain(f"{calls} denied, as nobody was there to agree; --yes lets them run")
+        else:
+            complain(f"{calls} denied by the permissions; --permissions ask or --yes lets them run")
+        return REFUSED
+
+    def _answer(self, text: str) -> None:
+        if not self._live and not self._output.json and text:
+            self._write(text)
+
+    def _write(self, line: str) -> None:
+        self._terminal.out.write(line + "\n")
+        self._terminal.out.flush()
+
+
+@contextlib.contextmanager
+def _interrupting(run: Run, approval: Approval) -> Generator[None]:
+    """Ctrl+C, or SIGTERM, stops the run cleanly; a second Ctrl+C ends the program at once."""
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        approval.abandon()
+        run.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _silent(text: str) -> None:
+    """What --quiet does not show."""

@@ -1,0 +1,41 @@
+"""``qianda trust``: what a folder brings, and letting it be used."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from qianda.cli.exits import DONE, REFUSED
+from qianda.cli.terminal import clean, is_terminal
+from qianda.models.errors import ConfigurationError
+from qianda.tools.trust import is_trusted, what_folder_brings
+from qianda.tools.trust import trust as trust_folder
+
+
+def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
+    """Show what a folder brings, and trust it when the person agrees.
+
+    Raises:
+        ConfigurationError: there is nobody to ask, or the decision cannot be stored.
+    """
+    brought = what_folder_brings(workspace)
+    folder = clean(str(workspace))
+    if not brought:
+        typer.echo(f"{folder} brings no MCP servers and no settings; there is nothing to trust")
+        return DONE
+    known = is_trusted(workspace)
+    typer.echo(f"{folder} {'is trusted' if known else 'is not trusted'}. It brings:")
+    for line in brought:
+        typer.echo(f"  {clean(line)}")
+    if only_list or known:
+        return DONE
+    if not yes:
+        if not is_terminal(sys.stdin) or not is_terminal(sys.stdout):
+            raise ConfigurationError("There is no terminal to ask at", cure="Say it with qianda trust --yes")
+        if not typer.confirm("Trust this? Its commands will then be started by qianda"):
+            return REFUSED
+    trust_folder(workspace)
+    typer.echo("Trusted, until one of these files changes")
+    return DONE
