@@ -101,7 +101,7 @@ def alone(
 ) -> None:
     """Give the test a home and a data folder of its own, and ``tmp_path``, empty, as working folder.
 
-    Tests marked ``llamacpp`` see the person's own data folder, for the weights in it.
+    In the data folder of tests marked ``llamacpp`` are the weights that the person fetched.
     """
     for name in list(os.environ):
         if name.startswith(PREFIXES) or name in NAMES:
@@ -112,8 +112,10 @@ def alone(
     monkeypatch.setenv("HOME", str(home))
     for name in ("CONFIG", "DATA", "CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
-    llamacpp = request.node.get_closest_marker("llamacpp")
-    monkeypatch.setenv("QIANDA_DATA_DIR", str(REAL_DATA_DIR if llamacpp else home / "qianda"))
+    monkeypatch.setenv("QIANDA_DATA_DIR", str(home / "qianda"))
+    if request.node.get_closest_marker("llamacpp"):
+        (home / "qianda").mkdir()
+        (home / "qianda/models").symlink_to(REAL_DATA_DIR / "models")
     monkeypatch.setenv("NO_PROXY", ",".join(filter(None, [os.environ.get("NO_PROXY", ""), "127.0.0.1,localhost,::1"])))
     monkeypatch.chdir(tmp_path)
 
@@ -122,7 +124,7 @@ def _missing(mark: str) -> str:
     """What a test of the system tier lacks on this machine, with the way to get it; "" when all is there."""
     if mark == "llamacpp" and importlib.util.find_spec("xllamacpp") is None:
         return "xllamacpp is not installed: pip install 'qianda[local]'"
-    if mark == "llamacpp" and not any(REAL_DATA_DIR.rglob("*.gguf")):
+    if mark == "llamacpp" and not any(REAL_DATA_DIR.glob("models/*.gguf")):
         return "the demo weights are not here: qianda models pull demo"
     if mark == "tmux" and shutil.which("tmux") is None:
         return "tmux is not installed: tests/system/setup_tmux.sh"
