@@ -1,7 +1,8 @@
 """How to test an agent: a scripted model server on loopback says what the test wants.
 
-pytest examples/test_with_a_script.py
+    pytest examples/test_with_a_script.py
 
+No model is needed; the requests go over real HTTP.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ def test_the_shop_looks_into_its_stock() -> None:
         script = Turn(calls=[Call("stock", {"item": "lamp"})]), Turn("There are three lamps.")
         async with ScriptedServer(*script) as server:
             assert await ask_the_shop(server.url, "Are there lamps?") == "There are three lamps."
-            told = server.requests[-1].body["messages"][-1]
+            told = server.requests[-1]["messages"][-1]
             assert (told["role"], told["content"]) == ("tool", "3")
 
     asyncio.run(scenario())

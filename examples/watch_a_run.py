@@ -1,6 +1,8 @@
 """Events while a run goes on, and an approval: the agent may look at files, and asks before it changes one.
 
-python examples/watch_a_run.py "Which files are here? Write their number into count.txt."
+    python examples/watch_a_run.py "Which files are here? Write their number into count.txt."
+
+It works in the current folder.
 """
 
 import asyncio
