@@ -1,0 +1,300 @@
+"""What Qianda costs: CPU beside a hand-written loop against the same server, start-up times; a Markdown table.
+
+``python bench/overhead.py`` prints it; ``--write docs/performance.md`` puts it there, between two markers. Each figure
+is the best of several fresh processes; bytecode is compiled before. The server has a process of its own, so that its
+CPU is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+START, END = "<!-- overhead: start -->", "<!-- overhead: end -->"
+HEAVY = [
+    "textual",
+    "mcp",
+    "qwen_agent",
+    "starlette",
+    "typer",
+    "numpy",
+    "dbos",
+    "pydantic",
+    "httpx",
+    "httpx2",
+    "sqlite3",
+]
+IMPORT = f"""
+from qianda import Agent, tool
+import time; cpu = time.process_time()
+try:
+    with open("/proc/self/status") as status:
+        memory = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+except OSError:
+    import resource
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+import json, sys
+print(json.dumps({{"cpu": cpu, "memory": memory, "heavy": [name for name in {HEAVY} if name in sys.modules]}}))
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Args:
+        what: what was measured.
+        floor: the hand-written loop's figure, or "".
+        figure: Qianda's figure.
+        compared: what is held against the limit, as it is shown.
+        limit: the limit, as it is shown.
+        kept: whether it is kept.
+    """
+
+    what: str
+    floor: str
+    figure: str
+    compared: str
+    limit: str
+    kept: bool
+
+
+def environment(home: str) -> dict[str, str]:
+    """A home of its own and no settings."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL", "TMPDIR")}
+    return kept | {"HOME": home}
+
+
+@contextmanager
+def model_server() -> Generator[str]:
+    """The address of a model server in a process of its own."""
+    with subprocess.Popen(
+        [sys.executable, HERE / "server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.stdin.close()
+
+
+class Bench:
+    """Runs measurements, each in a fresh process.
+
+    Args:
+        rounds: processes per figure; the smallest figure counts.
+        home: an empty folder to run in.
+        server: address of the model server.
+    """
+
+    def __init__(self, rounds: int, home: str, server: str) -> None:
+        self.rounds = rounds
+        self.home = home
+        self.server = server
+
+    def python(self, *arguments: str) -> dict[str, Any]:
+        """The JSON line that a Python process prints."""
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environment(self.home), cwd=self.home, stdout=subprocess.PIPE, check=True
+        )
+        return json.loads(done.stdout)
+
+    def best(self, measures: dict[str, Callable[[], dict[str, float]]]) -> dict[str, dict[str, float]]:
+        """The smallest figures of each measure; the measures take turns, so that a busy moment meets all of them."""
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in measures}
+        for _ in range(self.rounds):
+            for name, measure in measures.items():
+                found[name].append(measure())
+        return {name: {key: min(each[key] for each in runs) for key in runs[0]} for name, runs in found.items()}
+
+    def sides(self, scenario: str, *sides: str) -> dict[str, dict[str, float]]:
+        """The figures of both sides in one scenario."""
+        script = str(HERE / "measure.py")
+        return self.best({side: lambda side=side: self.python(script, side, scenario, self.server) for side in sides})
+
+    def request_row(self, scenario: str, what: str) -> Row:
+        """CPU per request."""
+        figures = self.sides(scenario, "floor", "qianda")
+        return ratio_row(what, figures["floor"]["request"], figures["qianda"]["request"], 1.5, "ms")
+
+    def token_rows(self) -> list[Row]:
+        """CPU per streamed token, beside two ways to write the floor."""
+        figures = {side: each["token"] for side, each in self.sides("tokens", "floor", "floor-bytes", "qianda").items()}
+        return [
+            ratio_row("per streamed token, 20,000 in one answer", figures["floor"], figures["qianda"], 2, "µs"),
+            ratio_row("… beside a floor that splits bytes itself", figures["floor-bytes"], figures["qianda"], 2, "µs"),
+        ]
+
+    def long_row(self) -> Row:
+        """What we add to the floor late in a conversation, held against what we add early."""
+        figures = self.sides("long", "floor", "qianda")
+        floor, ours = figures["floor"], figures["qianda"]
+        added = {when: ours[when] - floor[when] for when in ("early", "late")}
+        ratio = added["late"] / added["early"]
+        return Row(
+            "per request at turn 50, at turn 500 of one conversation (we add)",
+            f"{1e3 * floor['early']:.2f}, {1e3 * floor['late']:.2f} ms",
+            f"{1e3 * ours['early']:.2f}, {1e3 * ours['late']:.2f} ms "
+            f"({1e3 * added['early']:.2f}, {1e3 * added['late']:.2f})",
+            f"{ratio:.2f}×",
+            "≤ 1.5×",
+            ratio <= 1.5,
+        )
+
+    def import_rows(self) -> list[Row]:
+        """What ``from qianda import Agent, tool`` costs."""
+        heavy = self.python("-c", IMPORT)["heavy"]
+        figures = self.best(
+            {
+                "python": lambda: self.python("-c", "import time; print('{\"cpu\": %f}' % time.process_time())"),
+                "qianda": lambda: {key: value for key, value in self.python("-c", IMPORT).items() if key != "heavy"},
+            }
+        )
+        cpu, memory = figures["qianda"]["cpu"], figures["qianda"]["memory"]
+        what = "`from qianda import Agent, tool`"
+        return [
+            limit_row(f"{what}, Python included", cpu, 0.25, "CPU-s", floor=f"{figures['python']['cpu']:.3f} CPU-s"),
+            limit_row(f"{what}, memory of the process", memory, 45, "MB"),
+            Row(
+                f"{what}, heavy modules",
+                "",
+                ", ".join(heavy) or "none",
+                "",
+                "none",
+                not heavy,
+            ),
+        ]
+
+    def program_rows(self) -> list[Row]:
+        """What the program costs to start."""
+        qianda = str(Path(sys.executable).with_name("qianda"))
+        figures = self.best(
+            {
+                "help": lambda: run_program([qianda, "--help"], environment(self.home), self.home),
+                "tui": lambda: self.python(str(HERE / "tui_start.py")),
+            }
+        )
+        tui = figures["tui"]
+        return [
+            limit_row("`qianda --help`", figures["help"]["cpu"], 0.35, "CPU-s"),
+            limit_row(f"`qianda` to the first key that shows ({tui['seconds']:.2f} s)", tui["cpu"], 0.6, "CPU-s"),
+        ]
+
+
+def run_program(command: list[str], variables: dict[str, str], folder: str) -> dict[str, float]:
+    """CPU seconds of a program."""
+    program = subprocess.Popen(command, env=variables, cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    if program.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {program.returncode}")
+    return {"cpu": used.ru_utime + used.ru_stime}
+
+
+def ratio_row(what: str, floor: float, ours: float, limit: float, unit: str) -> Row:
+    """A figure beside its floor."""
+    factor = {"ms": 1e3, "µs": 1e6}[unit]
+    shown = [f"{factor * value:.2f} {unit}" for value in (floor, ours)]
+    return Row(what, shown[0], shown[1], f"{ours / floor:.2f}×", f"≤ {limit:g}×", ours / floor <= limit)
+
+
+def limit_row(what: str, figure: float, limit: float, unit: str, floor: str = "") -> Row:
+    """A figure that stands alone."""
+    shown = f"{figure:.3f} {unit}" if unit == "CPU-s" else f"{figure:.0f} {unit}"
+    return Row(what, floor, shown, "", f"≤ {limit:g} {unit}", figure <= limit)
+
+
+def calibrate() -> float:
+    """Milliseconds of CPU that a plain loop takes on this machine, the best of five."""
+
+    def once() -> float:
+        start = time.process_time()
+        total = 0
+        for number in range(2_000_000):
+            total += number & 7
+        return time.process_time() - start
+
+    return 1e3 * min(once() for _ in range(5))
+
+
+def measure(bench: Bench, only: list[str]) -> list[Row]:
+    """The wanted rows."""
+    groups: dict[str, Callable[[], list[Row]]] = {
+        "json": lambda: [bench.request_row("json", "per request, 5 tool turns, JSON")],
+        "sse": lambda: [bench.request_row("sse", "per request, 5 tool turns, SSE")],
+        "tokens": bench.token_rows,
+        "long": lambda: [bench.long_row()],
+        "import": bench.import_rows,
+        "programs": bench.program_rows,
+    }
+    return [row for name, rows in groups.items() if not only or name in only for row in rows()]
+
+
+def table(rows: list[Row], rounds: int, calibration: float) -> str:
+    """The section as Markdown."""
+    today = dt.datetime.now(tz=dt.UTC).date()
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    said = (
+        f"Measured {today} on {machine}; CPU time, best of {rounds} fresh processes. Calibration: a loop of 2,000,000 "
+        f"additions takes {calibration:.0f} ms here."
+    )
+    lines = [
+        said,
+        "",
+        "| CPU | floor | Qianda | ratio | limit | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = (row.what, row.floor, row.figure, row.compared, row.limit, "✓" if row.kept else "**over**")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write(path: Path, section: str) -> None:
+    """Replace what is between the markers of a file."""
+    page = path.read_text(encoding="utf-8") if path.exists() else f"# Performance\n\n{START}\n{END}\n"
+    if page.count(START) != 1 or page.count(END) != 1:
+        sys.exit(f"{path} must have the lines {START} and {END} once each; nothing was written")
+    before, _, rest = page.partition(START)
+    path.write_text(f"{before}{START}\n{section}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="CPU of Qianda beside a hand-written loop; start-up times.")
+    parser.add_argument("--rounds", type=int, default=5, help="processes per figure (default 5)")
+    parser.add_argument("--only", default="", help="some of: json,sse,tokens,long,import,programs")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file, between its markers")
+    parser.add_argument("--check", action="store_true", help="end with status 1 when a limit is not kept")
+    options = parser.parse_args()
+    for folder in ("agents", "models", "tools", "tui", "cli", "mcp_servers", "testing", "bench"):
+        compileall.compile_dir(ROOT / folder, quiet=2)
+    with tempfile.TemporaryDirectory() as home, model_server() as server:
+        calibration = calibrate()
+        rows = measure(Bench(options.rounds, home, server), [name for name in options.only.split(",") if name])
+    section = table(rows, options.rounds, calibration)
+    print(section)
+    if options.write:
+        write(options.write, section)
+    if options.check and not all(row.kept for row in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
