@@ -8,7 +8,7 @@
     async def weather(city: str) -> str:
         \"\"\"Weather forecast.
 
-        Args:
+Args:
             city: name of the city, in any language.
         \"\"\"
         return "sunny"
@@ -17,41 +17,45 @@
     print(result.output)
 """
 
-from qianda.agents.agent import Agent
-from qianda.agents.journal import Journal, open_journal
-from qianda.agents.limits import Limits
-from qianda.agents.result import RunResult
-from qianda.agents.run import Run
-from qianda.agents.sessions import Session
-from qianda.models.errors import (
-    ConfigurationError,
-    ContextTooLong,
-    JournalError,
-    LimitReached,
-    ModelOutputError,
-    PermissionDenied,
-    QiandaError,
-    QuotaExceeded,
-    ServerError,
-    ServerOverloaded,
-    ServerRefused,
-    ServerUnreachable,
-    ToolError,
-)
-from qianda.models.family import Sampling
-from qianda.models.messages import (
-    AssistantMessage,
-    MediaPart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
-from qianda.tools import Context, Tool, calculator, current_time, files, shell, tool
-from qianda.tools.permissions import ApprovalRequest, Decision
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qianda.agents.agent import Agent
+    from qianda.agents.journal import Journal, open_journal
+    from qianda.agents.limits import Limits
+    from qianda.agents.result import RunResult
+    from qianda.agents.run import Run
+    from qianda.agents.sessions import Session
+    from qianda.models.errors import (
+        ConfigurationError,
+        ContextTooLong,
+        JournalError,
+        LimitReached,
+        ModelOutputError,
+        PermissionDenied,
+        QiandaError,
+        QuotaExceeded,
+        ServerError,
+        ServerOverloaded,
+        ServerRefused,
+        ServerUnreachable,
+        ToolError,
+    )
+    from qianda.models.family import Sampling
+    from qianda.models.messages import (
+        AssistantMessage,
+        MediaPart,
+        Message,
+        SystemMessage,
+        TextPart,
+        ToolCall,
+        ToolMessage,
+        Usage,
+        UserMessage,
+    )
+    from qianda.tools import Context, Tool, calculator, current_time, files, shell, tool
+    from qianda.tools.permissions import ApprovalRequest, Decision
 
 __version__ = "0.1.0"
 
@@ -96,3 +100,30 @@ __all__ = [
     "shell",
     "tool",
 ]
+
+# Names are imported when they are first asked for: the commands use modules below this one without the rest.
+_HOMES = {
+    "qianda.agents.agent": "Agent",
+    "qianda.agents.journal": "Journal open_journal",
+    "qianda.agents.limits": "Limits",
+    "qianda.agents.result": "RunResult",
+    "qianda.agents.run": "Run",
+    "qianda.agents.sessions": "Session",
+    "qianda.models.errors": "ConfigurationError ContextTooLong JournalError LimitReached ModelOutputError PermissionDenied QiandaError QuotaExceeded ServerError ServerOverloaded ServerRefused ServerUnreachable ToolError",
+    "qianda.models.family": "Sampling",
+    "qianda.models.messages": "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage",
+    "qianda.tools": "Context Tool calculator current_time files shell tool",
+    "qianda.tools.permissions": "ApprovalRequest Decision",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'qianda' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
