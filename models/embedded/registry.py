@@ -20,17 +20,18 @@ from pathlib import Path
 from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 
 _OFFLINE_SIGNS = (
-    "connect",
+    "connection refused",
+    "connection broken",
+    "connect error",
+    "error sending request",
+    "network is unreachable",
     "name or service",
-    "resolve host",
     "name resolution",
     "dns error",
     "timed out",
-    "timeout",
-    "proxy",
-    "network",
-    "certificate",
-    "error sending request",
+    "proxyerror",
+    "certificate_verify_failed",
+    "certificate error",
 )
 _MISSING_SIGNS = ("no matching distribution", "no solution found", "was not found")
 _HASH_SIGNS = ("do not match the hashes", "hash mismatch")
