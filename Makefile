@@ -14,7 +14,7 @@ help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/has-local  ## install, fetch the pocket model, watch an agent call tools and answer
-	@$(PY) -m qianda models pull demo
+	@$(PY) -m qianda models pull demo >/dev/null
 	@$(PY) -m qianda.cli.demo
 
 test: $(VENV)/has-dev  ## the tests that need Python and PyPI only, at most 5 minutes
