@@ -135,6 +135,27 @@ def test_no_rule_is_switched_off_without_a_reason(house: Path, house_files: list
     assert silenced == []
 
 
+def naps(tree: ast.Module) -> list[int]:
+    """Lines with a sleep of a fixed short time; a long one is a tool that hangs, and 0 lets others run."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute | ast.Name)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id) == "sleep"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, int | float)
+        and 0 < node.args[0].value < 10
+    ]
+
+
+def test_no_test_waits_for_a_time(house: Path, house_files: list[str]) -> None:
+    assert naps(ast.parse("import asyncio\nasyncio.sleep(0)\nasyncio.sleep(60)\nasyncio.sleep(0.1)\n")) == [4]
+    found = {name: lines for name, tree in modules(house, house_files, "tests").items() if (lines := naps(tree))}
+    assert found == {}
+
+
 def test_links_in_the_documents_lead_somewhere(house: Path, house_files: list[str]) -> None:
     broken: list[str] = []
     for name in house_files:
