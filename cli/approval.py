@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from typing import TextIO
 
-from qianda.cli.render import RunView, describe_arguments
-from qianda.cli.terminal import Terminal, is_terminal
+from qianda.cli.render import RunView
+from qianda.cli.terminal import Terminal, clean, is_terminal
 from qianda.models.events import ApprovalAsked
 from qianda.tools.permissions import Decision
 
@@ -42,13 +43,11 @@ class Approval:
     async def ask(self, asked: ApprovalAsked) -> Decision:
         """Show the call and wait for the answer; an empty one, or the end of the input, is No."""
         self._view.end_line()
-        arguments = describe_arguments(asked.arguments, self._terminal, whole=True)
-        if len(arguments) > _SHOWN:
-            hidden = len(arguments) - _SHOWN
-            arguments = f"{arguments[:_SHOWN]}{self._terminal.symbol('more')} ({hidden} more characters)"
-        reason = self._terminal.one_line(asked.reason, 200)
         err = self._terminal.err
-        err.write(self._terminal.style(f"? {asked.name} {arguments}", "ask") + f"\n  {reason}\n")
+        err.write(self._terminal.style(f"? {clean(asked.name)}", "ask") + "\n")
+        for line in question(asked.arguments, self._terminal):
+            err.write(f"  {line}\n")
+        err.write(f"  {self._terminal.style(clean(asked.reason), 'dim')}\n")
         while True:
             err.write("  Allow it? y = once, s = same call again in this session, Enter = no, or say why not: ")
             err.flush()
@@ -84,6 +83,20 @@ class Approval:
         finally:
             loop.remove_reader(descriptor)
             self._waiting = None
+
+
+def question(arguments: str, terminal: Terminal) -> list[str]:
+    """A call's arguments as the person who agrees should see them: whole, on lines of their own, marked as content."""
+    lines: list[str] = []
+    for name, value in json.loads(arguments).items():
+        text = clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        hidden = len(text) - _SHOWN
+        first, *rest = text[:_SHOWN].split("\n")
+        lines.append(f"{clean(name)}: {first}")
+        lines += [f"  | {line}" for line in rest]
+        if hidden > 0:
+            lines.append(f"  {terminal.symbol('more')} and {hidden} more characters that are not shown here")
+    return lines
 
 
 def _forget_typed(descriptor: int) -> None:

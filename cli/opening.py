@@ -95,7 +95,8 @@ def _chosen_key(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigurationError(
-            f"The environment variable {variable} is not set", cure=f"export {variable}=…, or name another with --api-key-env"
+            f"The environment variable {variable} is not set",
+            cure=f"export {variable}=…, or name another with --api-key-env",
         )
     return key
 

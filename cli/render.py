@@ -82,6 +82,7 @@ class RunView:
         self._at_start = True
         self._repeats: dict[Channel, Repeat] = {"thinking": Repeat(), "text": Repeat()}
         self._running: set[str] = set()
+        self._together = False
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -133,6 +134,7 @@ class RunView:
     def _show_call(self, event: Event) -> None:
         match event:
             case CallStarted():
+                self._together = bool(self._running)
                 self._running.add(event.call_id)
                 arguments = describe_arguments(event.arguments, self._terminal, whole=self._verbose)
                 self.line("call", "call", f"{event.name} {arguments}", whole=self._verbose)
@@ -153,9 +155,8 @@ class RunView:
 
     def _whose(self, call_id: str, name: str) -> str:
         """Which call a result belongs to, where several ran at once."""
-        several = len(self._running) > 1
         self._running.discard(call_id)
-        return f"{name}: " if several or self._running else ""
+        return f"{name}: " if self._together else ""
 
     def _retrying(self, event: Retrying) -> None:
         if event.discard:
@@ -211,7 +212,7 @@ def describe_arguments(arguments: str, terminal: Terminal, *, whole: bool = Fals
     except ValueError:
         decoded = None
     if not isinstance(decoded, dict):
-        return arguments
+        return clean(arguments)
     values = cast("dict[str, Any]", decoded)
 
     def show(value: Any) -> str:
