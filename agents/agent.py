@@ -197,9 +197,7 @@ class Agent:
 
     async def _connect(self, stack: AsyncExitStack) -> Resources:
         endpoint = await self._resolved()
-        http = self._http_client or await stack.enter_async_context(
-            open_http(endpoint.url, idle=self.request_timeout)
-        )
+        http = self._http_client or await stack.enter_async_context(open_http(endpoint.url, idle=self.request_timeout))
         client = Client(
             endpoint,
             http,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 async def run_calls(
     run: Run, resources: Resources, message: AssistantMessage, broken: Sequence[BrokenCall], turn: int
-) -> list[ToolMessage]:
-    """Run the calls of a reply, those side by side that may.
+) -> None:
+    """Run the calls of a reply, those side by side that may, and put one message per call into the conversation.
 
     Args:
         run: where events go and approvals come from.
@@ -36,9 +36,6 @@ async def run_calls(
         message: the reply; its last calls are the broken ones.
         broken: what could not be read of the reply.
         turn: number of the reply in the run, part of the record's keys.
-
-    Returns:
-        One message per call, in the calls' order.
     """
     readable = len(message.tool_calls) - len(broken)
     problems = [""] * readable + [f"This call could not be read: {call.problem}" for call in broken]
@@ -46,15 +43,20 @@ async def run_calls(
         _Call(run, resources, call, f"turn/{turn}/call/{index}", problems[index])
         for index, call in enumerate(message.tool_calls)
     ]
-    results: list[ToolMessage] = []
     for batch in _batches(jobs):
+        tasks: list[asyncio.Task[ToolMessage]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(job.run_to_message()) for job in batch]
+                tasks += [group.create_task(job.run_to_message()) for job in batch]
         except* QiandaError as errors:
             raise errors.exceptions[0] from None
-        results += [task.result() for task in tasks]
-    return results
+        finally:
+            # Also when the run is stopped in the middle: what was done is not forgotten.
+            run.conversation += [task.result() for task in tasks if _succeeded(task)]
+
+
+def _succeeded(task: asyncio.Task[ToolMessage]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _batches(jobs: Sequence[_Call]) -> Iterator[list[_Call]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,12 +68,13 @@ class SQLiteJournal(Journal):
             self._db.execute("COMMIT")
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _explained(self, what: str) -> Generator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
-                f"The record {self.path} could not be {what}: {error}", cure="Is the disk full, or the folder read-only?"
+                f"The record {self.path} could not be {what}: {error}",
+                cure="Is the disk full, or the folder read-only?",
             ) from error
 
     def append(self, record: Record) -> None:

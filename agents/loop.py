@@ -60,7 +60,7 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
             run.conversation.append(message)
             calls += len(message.tool_calls)
             limits.check_calls(calls)
-            run.conversation += await run_calls(run, resources, message, reply.broken, turn)
+            await run_calls(run, resources, message, reply.broken, turn)
         elif message.content:
             run.conversation.append(message)
             if not run.has_steering:

@@ -14,7 +14,7 @@ from qianda.models.messages import ToolSchema
 from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.tool import Tool
 
-Approve = Callable[[ApprovalRequest], Awaitable[Decision]]
+Approve = Callable[[ApprovalRequest], Awaitable[Decision | bool]]
 
 
 @dataclass(kw_only=True)

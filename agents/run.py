@@ -18,6 +18,7 @@ from qianda.models.errors import JournalError, LimitReached
 from qianda.models.events import (
     ApprovalAsked,
     ArgumentsDelta,
+    Discarded,
     Event,
     InputReceived,
     Notice,
@@ -28,7 +29,7 @@ from qianda.models.events import (
     UsageReported,
 )
 from qianda.models.messages import Content, Message, SystemMessage, Usage, UserMessage
-from qianda.models.reply import CallPiece, Piece, ReasoningPiece, TextPiece
+from qianda.models.reply import CallPiece, Piece, ReasoningPiece, Reset, TextPiece
 from qianda.tools.permissions import ApprovalRequest, Decision
 
 if TYPE_CHECKING:
@@ -47,7 +48,14 @@ class Run:
     """
 
     def __init__(
-        self, agent: Agent, prompt: Content, *, history: Sequence[Message], context: Any, session: str | None, watched: bool
+        self,
+        agent: Agent,
+        prompt: Content,
+        *,
+        history: Sequence[Message],
+        context: Any,
+        session: str | None,
+        watched: bool,
     ) -> None:
         self.id = new_run_id()
         self.context = context
@@ -184,6 +192,8 @@ class Run:
             if isinstance(piece, TextPiece | ReasoningPiece):
                 kind = this
                 text += piece.text
+            elif isinstance(piece, Reset):
+                self.emit(Discarded, reason="what looked like the answer was thinking")
             elif isinstance(piece, CallPiece):
                 self.emit(ArgumentsDelta, index=piece.index, name=piece.name, text=piece.arguments)
         if text and kind:
@@ -256,7 +266,7 @@ class Run:
             self._end("cancelled")
             if not self._stopped:
                 raise
-        except Exception as error:  # noqa: BLE001 -- opening failed; raised where the result is asked for
+        except Exception as error:  # opening failed; raised where the result is asked for
             self._fail(error)
         finally:
             self._over = True
@@ -265,8 +275,9 @@ class Run:
     async def _work(self, resources: Resources) -> None:
         self._resources = resources
         limits = resources.limits
+        clock = asyncio.timeout(limits.seconds)
         try:
-            async with asyncio.timeout(limits.seconds) as clock:
+            async with clock:
                 self._start(resources)
                 reply = await run_loop(self, resources)
             self._end("length" if reply.finish == "length" else "done", output=reply.text)
@@ -280,7 +291,7 @@ class Run:
                 self._reach(limits.reached("seconds"))
             else:
                 self._fail(error)
-        except Exception as error:  # noqa: BLE001 -- raised where the result is asked for
+        except Exception as error:  # raised where the result is asked for
             self._fail(error)
 
     def _start(self, resources: Resources) -> None:
@@ -298,7 +309,12 @@ class Run:
         self.emit(InputReceived, content=self._prompt)
 
     def _end(
-        self, finish: Literal["done", "length", "limit", "cancelled"], *, output: str = "", which: str = "", message: str = ""
+        self,
+        finish: Literal["done", "length", "limit", "cancelled"],
+        *,
+        output: str = "",
+        which: str = "",
+        message: str = "",
     ) -> None:
         if self._result is not None:
             return

@@ -3,9 +3,9 @@
 Every event carries an envelope: ``v`` (version of this format), ``run_id``, ``parent_run_id``, ``seq`` (from 0, one
 sequence per run) and ``time`` (seconds since the epoch). ``to_json`` and ``from_json`` round-trip.
 
-The order within one tool call: ``ArgumentsDelta``, any number of them, while the model writes it, ``CallStarted`` when it is whole,
-``ApprovalAsked`` if someone has to agree, any number of ``CallProgress``, then exactly one of ``CallFinished``, ``CallFailed`` and
-``CallDenied``.
+The order within one tool call: any number of ``ArgumentsDelta`` while the model writes it, ``CallStarted`` when it is
+whole, ``ApprovalAsked`` if someone has to agree, any number of ``CallProgress``, then exactly one of ``CallFinished``,
+``CallFailed`` and ``CallDenied``.
 """
 
 from __future__ import annotations
@@ -205,6 +205,14 @@ class Retrying(Envelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Discarded(Envelope):
+    """Text and thinking of this turn so far are void and come again: they were read wrongly at first."""
+
+    reason: str
+    type: Literal["discarded"] = "discarded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Envelope):
     """Something worth saying that changes nothing: shown to people, not to the model."""
 
@@ -227,6 +235,7 @@ Event = (
     | CallDenied
     | UsageReported
     | Retrying
+    | Discarded
     | Notice
 )
 

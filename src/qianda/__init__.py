@@ -109,9 +109,14 @@ _HOMES = {
     "qianda.agents.result": "RunResult",
     "qianda.agents.run": "Run",
     "qianda.agents.sessions": "Session",
-    "qianda.models.errors": "ConfigurationError ContextTooLong JournalError LimitReached ModelOutputError PermissionDenied QiandaError QuotaExceeded ServerError ServerOverloaded ServerRefused ServerUnreachable ToolError",
+    "qianda.models.errors": (
+        "ConfigurationError ContextTooLong JournalError LimitReached ModelOutputError PermissionDenied "
+        "QiandaError QuotaExceeded ServerError ServerOverloaded ServerRefused ServerUnreachable ToolError"
+    ),
     "qianda.models.family": "Sampling",
-    "qianda.models.messages": "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage",
+    "qianda.models.messages": (
+        "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage"
+    ),
     "qianda.tools": "Context Tool calculator current_time files shell tool",
     "qianda.tools.permissions": "ApprovalRequest Decision",
 }

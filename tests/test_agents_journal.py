@@ -1,0 +1,197 @@
+"""The record: what was committed is never done again, and what was in flight is done at most once if it is not safe."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from qianda import Agent, AssistantMessage, Journal, JournalError, ToolMessage, UserMessage, open_journal, tool
+from qianda.agents.conversation import STOPPED, UNKNOWN_OUTCOME, closed, from_records
+from qianda.agents.journal import OutcomeUnknown
+from qianda.models.messages import MediaPart, Message, TextPart, ToolCall
+from qianda.testing import Call, Fault, ScriptedServer, Turn
+from qianda.tools.results import ToolResult
+
+
+@pytest.fixture(params=["memory", "file"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
+    return open_journal(None if request.param == "memory" else tmp_path / "deep" / "journal.db")
+
+
+async def work(counter: list[int]) -> ToolResult:
+    counter.append(1)
+    return ToolResult((TextPart("done 好"), MediaPart("image", "data:image/png;base64,AA==")))
+
+
+async def test_a_finished_step_is_not_done_again(journal: Journal) -> None:
+    done: list[int] = []
+    first = await journal.step("r", "k", lambda: work(done), kind="tool", repeat="unknown", returns=ToolResult)
+    again = await journal.step("r", "k", lambda: work(done), kind="tool", repeat="unknown", returns=ToolResult)
+    other = await journal.step("s", "k", lambda: work(done), kind="tool", repeat="unknown", returns=ToolResult)
+    assert first == again == other
+    assert len(done) == 2
+
+
+@pytest.mark.parametrize("repeat", ["safe", "unknown"])
+async def test_a_started_step_is_done_again_only_if_that_is_safe(journal: Journal, repeat: str) -> None:
+    async def dies() -> ToolResult:
+        raise asyncio.CancelledError
+
+    done: list[int] = []
+    with pytest.raises(asyncio.CancelledError):
+        await journal.step("r", "k", dies, kind="tool", repeat="safe", returns=ToolResult)
+    if repeat == "unknown":
+        with pytest.raises(OutcomeUnknown):
+            await journal.step("r", "k", lambda: work(done), kind="tool", repeat="unknown", returns=ToolResult)
+        assert done == []
+    else:
+        await journal.step("r", "k", lambda: work(done), kind="tool", repeat="safe", returns=ToolResult)
+        assert done == [1]
+
+
+async def test_the_record_gives_the_conversation_back(journal: Journal) -> None:
+    @tool
+    async def look(at: str) -> str:
+        """Looks."""
+        await asyncio.sleep(0 if at == "b" else 0.01)  # so that the second call ends first
+        return f"saw {at}"
+
+    async with ScriptedServer(
+        Turn("wait", reasoning="r", calls=[Call("look", {"at": "a"}), Call("look", {"at": "b"})]), "end"
+    ) as server:
+        result = await Agent(server=server.url, tools=[look], journal=journal).run(
+            [TextPart("go"), MediaPart("image", "data:image/png;base64,AA==")]
+        )
+    assert tuple(from_records(journal.records(result.run_id))) == result.messages
+
+
+async def test_a_session_remembers_over_processes(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with ScriptedServer("Hello Ann.", "Ann.") as server:
+        await Agent(server=server.url, journal=path).session("trip").run("I am Ann.")
+        session = Agent(server=server.url, journal=path).session("trip")
+        assert [message.role for message in session.messages] == ["user", "assistant"]
+        assert (await session.run("Who am I?")).output == "Ann."
+        other = Agent(server=server.url, journal=path).session("other")
+    assert [message["content"] for message in server.requests[1]["messages"]] == [
+        "I am Ann.",
+        "Hello Ann.",
+        "Who am I?",
+    ]
+    assert other.messages == ()
+
+
+async def test_a_cancelled_prompt_does_not_merge_with_the_next() -> None:
+    async with ScriptedServer(Turn("It is a long story.", fault=Fault.hang(after=4)), "fine") as server:
+        session = Agent(server=server.url, journal=open_journal(None)).session("s")
+        async with session.stream("first") as run:
+            async for event in run:
+                if event.type == "text_delta":
+                    run.cancel()
+        await session.run("second")
+    assert [message["content"] for message in server.requests[-1]["messages"]] == ["first", STOPPED, "second"]
+
+
+CALL = ToolCall("c", "look", "{}")
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ([], []),
+        ([UserMessage("a")], [UserMessage("a"), AssistantMessage(STOPPED)]),
+        (
+            [UserMessage("a"), AssistantMessage(tool_calls=(CALL,))],
+            [
+                UserMessage("a"),
+                AssistantMessage(tool_calls=(CALL,)),
+                ToolMessage("c", "look", UNKNOWN_OUTCOME),
+                AssistantMessage(STOPPED),
+            ],
+        ),
+        ([UserMessage("a"), AssistantMessage("b")], [UserMessage("a"), AssistantMessage("b")]),
+    ],
+)
+def test_what_was_left_open_is_closed(left: list[Message], right: list[Message]) -> None:
+    assert closed(left) == right
+
+
+PROGRAM = """
+import asyncio, sys
+from qianda.agents.journal import open_journal
+from qianda.tools.results import ToolResult
+
+async def main(path, count, run_id):
+    journal = open_journal(path)
+    for n in range(count):
+        async def work(n=n):
+            with open(path + ".done", "a") as file:
+                file.write(f"{n}\\n")
+            return ToolResult(str(n))
+        await journal.step(run_id, f"turn/{n}", work, kind="tool", repeat="safe", returns=ToolResult)
+        print(n, flush=True)
+    print("end", flush=True)
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+"""
+
+
+def test_kill_9_repeats_no_committed_step(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(path), "40", "r"]
+    done = Path(f"{path}.done")
+    committed: dict[str, int] = {}
+    for stop_after in (3, 11, 12, 25):
+        said: list[str] = []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            for line in program.stdout:
+                said.append(line.strip())
+                if line.strip() == str(stop_after):
+                    program.send_signal(signal.SIGKILL)
+        times_done = done.read_text().split()
+        committed |= {number: times_done.count(number) for number in said if number not in committed}
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert finished.stdout.endswith("end\n")
+    times_done = done.read_text().split()
+    assert sorted(set(times_done), key=int) == [str(n) for n in range(40)]
+    assert {number: times_done.count(number) for number in committed} == committed
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_two_processes_share_one_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    programs = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM), path, "60", run_id], stdout=subprocess.PIPE)
+        for run_id in ("a", "b")
+    ]
+    for program in programs:
+        output, _ = program.communicate(timeout=30)
+        assert output.endswith(b"end\n")
+    for run_id in ("a", "b"):
+        assert sum(record.state == "finished" for record in open_journal(path).records(run_id)) == 60
+
+
+def test_a_file_that_is_no_journal_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"not a database, but long enough to look like one" * 100)
+    with pytest.raises(JournalError, match=r"journal\.db"):
+        open_journal(path)
+    with pytest.raises(JournalError, match="opened"):
+        open_journal(tmp_path / "journal.db" / "x.db")
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    open_journal(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="newer"):
+        open_journal(path)
