@@ -30,25 +30,9 @@ ours = TRIMMED.from_string(OURS)
 ours_untrimmed = environment().from_string(OURS)
 
 # What the template looks for, glued together with line ends and text of several scripts.
-texts = st.lists(
-    st.sampled_from(
-        [
-            "",
-            "\n",
-            "\n\n",
-            " ",
-            "Hi",
-            "答案是 42。",
-            "مرحبا",
-            "<think>",
-            "</think>",
-            "<tool_response>",
-            "</tool_response>",
-        ]
-        + ["<tool_call>", '{"a": "<&>\'"}', "{{ x }}", "{% raw %}"]
-    ),
-    max_size=6,
-).map("".join)
+PIECES = ["", "\n", "\n\n", " ", "Hi", "答案是 42。", "مرحبا", '{"a": "<&>\'"}', "{{ x }}", "{% raw %}"]
+TAGS = ["<think>", "</think>", "<tool_response>", "</tool_response>", "<tool_call>"]
+texts = st.lists(st.sampled_from(PIECES + TAGS), max_size=6).map("".join)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 99) | st.floats(0, 2) | texts,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
