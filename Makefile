@@ -5,7 +5,9 @@ SYSTEM := llamacpp or vllm or tmux or node or pypi
 FOLDERS := agents cli mcp_servers models testing tools tui src bench examples tests
 # A virtual environment that moved with its checkout is made again.
 MOVED := $(shell test "$$(cat "$(VENV)/checkout" 2>/dev/null)" = "$$(pwd -P)" || echo moved)
+# uv fetches no interpreter; pyright does not ask the registry for a newer pyright.
 export UV_PYTHON_DOWNLOADS := never
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: help demo test test-system lint types format bench lock clean moved
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ format: $(VENV)/has-dev  ## ruff: put the format right, and what else it can men
 	@$(PY) -m ruff check -q --fix $(FOLDERS)
 
 bench: $(VENV)/has-dev  ## overhead beside a hand-written loop, start-up times
-	@$(PY) -m bench.overhead
+	@$(PY) bench/overhead.py $(ARGS)
 
 lock:  ## resolve the versions that CI installs anew (needs uv)
 	@uv pip compile -q --universal --generate-hashes --all-extras --upgrade --no-emit-index-url --no-emit-find-links \

@@ -44,6 +44,7 @@ def _registry_settings() -> dict[str, str]:
         "UV_CACHE_DIR": str(REAL_CACHE / "uv"),
         "PIP_CACHE_DIR": str(REAL_CACHE / "pip"),
         "NPM_CONFIG_CACHE": str(REAL_HOME / ".npm"),
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
     }
     for name, places in {
         "PIP_CONFIG_FILE": (REAL_CONFIG / "pip/pip.conf", REAL_HOME / ".pip/pip.conf"),
