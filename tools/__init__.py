@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from qianda.tools.builtin import (
+    calculator,
+    core_tools,
+    current_time,
+    edit_file,
+    files,
+    grep,
+    list_files,
+    read_file,
+    run_command,
+    shell,
+    write_file,
+)
 from qianda.tools.context import Context
 from qianda.tools.function_tool import FunctionTool, as_tool, tool
 from qianda.tools.permissions import ApprovalRequest, Decision, PermissionMode, Permissions, Verdict
@@ -19,5 +32,16 @@ __all__ = [
     "ToolResult",
     "Verdict",
     "as_tool",
+    "calculator",
+    "core_tools",
+    "current_time",
+    "edit_file",
+    "files",
+    "grep",
+    "list_files",
+    "read_file",
+    "run_command",
+    "shell",
     "tool",
+    "write_file",
 ]

@@ -1,0 +1,142 @@
+"""Child processes of tools: started apart from our terminal and secrets, and ended with all that they started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+# Programs that think that nobody reads along neither colour their output nor wait for an answer.
+_PLAIN = {"TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
+_LAST_WORDS = 1.0  # seconds in which the output of an ended process has to arrive
+
+
+def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a tool's process: without the variables whose names look like those of secrets."""
+    source = os.environ if environment is None else environment
+    return {name: value for name, value in source.items() if not _SECRET.search(name)} | _PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running process.
+
+    Args:
+        process: its standard input is closed; it leads a session and process group of its own.
+        output: standard output and standard error together.
+    """
+
+    process: asyncio.subprocess.Process
+    output: asyncio.StreamReader
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Signal the process, its group and its descendants in other groups; whether there was anything to signal."""
+        group = self.process.pid
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        processes = list(_processes())
+        found = any(process.group == group and process.alive for process in processes) or not processes
+        children = _descendants(group, processes)
+        _signal(os.killpg, group, number)
+        for pid in children:
+            _signal(os.kill, pid, number)
+        return found
+
+    async def stop(self, grace: float) -> None:
+        """Ask everything to end, and end it after ``grace`` seconds."""
+        children = _descendants(self.process.pid, list(_processes()))
+        self.kill(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.process.wait()
+        self.kill()
+        for pid in children:  # their parent may have gone first, and with it the way to find them
+            _signal(os.kill, pid, signal.SIGKILL)
+        await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def run_child(arguments: Sequence[str], *, folder: Path) -> AsyncGenerator[Child]:
+    """Start a process; when the block is left, also by cancellation, it and its descendants are dead.
+
+    The pipe is our own: asyncio's processes count as running for as long as anyone holds their pipes open.
+
+    Args:
+        arguments: the program and its arguments.
+        folder: where it runs.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    loop = asyncio.get_running_loop()
+    read_end, write_end = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            cwd=folder,
+            env=clean_environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=write_end,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    output = asyncio.StreamReader()
+    pipe = os.fdopen(read_end, "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), pipe)
+    child = Child(process, output)
+    try:
+        yield child
+    finally:
+        child.kill()
+        transport.close()
+        await process.wait()
+
+
+async def finish_reading(reading: asyncio.Task[None]) -> None:
+    """Wait for what an ended process has written; not for what an escaped one may still write."""
+    await asyncio.wait({reading}, timeout=_LAST_WORDS)
+    reading.cancel()
+
+
+class _Process(NamedTuple):
+    pid: int
+    parent: int
+    group: int
+    alive: bool
+
+
+def _processes() -> Iterator[_Process]:
+    """Every process of the machine; none where there is no /proc."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, group = entry.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except OSError:
+            continue  # it ended meanwhile
+        yield _Process(int(entry.parent.name), int(parent), int(group), alive=state not in "ZX")
+
+
+def _descendants(pid: int, processes: list[_Process]) -> list[int]:
+    """All descendants of a process, those in other sessions too."""
+    found = [pid]
+    for ancestor in found:  # grows meanwhile
+        found += [process.pid for process in processes if process.parent == ancestor]
+    return found[1:]
+
+
+def _signal(send: Callable[[int, int], None], target: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        send(target, number)
