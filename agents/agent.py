@@ -53,7 +53,7 @@ class Agent:
         workspace: the folder that tools act in.
         journal: where runs are recorded: None for memory, the path of an SQLite file, or a ``Journal``.
         streaming: ask the server for a stream; else for one answer.
-        request_timeout: seconds that one model request may take; by default 300 seconds of silence end it.
+        request_timeout: seconds of silence after which a model request counts as hung and is retried; 300 by default.
         http_client: an ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` of yours; you close it.
         extra_body: more fields for the model request; they win over ours.
     """

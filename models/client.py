@@ -56,7 +56,7 @@ class Client:
         sampling: fields that are set override the family's preset.
         streaming: ask for server-sent events; else for one JSON document.
         extra_body: more request fields, which win over ours.
-        seconds: what one request may take in all, None for no bound.
+        seconds: silence after which a request counts as hung, None for the HTTP client's own bound.
 
     Raises:
         ConfigurationError: the model cannot think, or cannot do without, against ``thinking``.

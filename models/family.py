@@ -77,9 +77,9 @@ class Family:
 
 
 def _sampling(row: list[float]) -> Sampling:
-    fields = dict(zip(("temperature", "top_p", "top_k", "presence_penalty", "repetition_penalty"), row, strict=False))
-    known: dict[str, Any] = fields
-    return Sampling(**known)
+    names: list[str] = ["temperature", "top_p", "top_k", "presence_penalty", "repetition_penalty"]
+    fields: dict[str, Any] = dict(zip(names, row, strict=False))
+    return Sampling(**fields)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -129,7 +129,7 @@ async def get_json(http: AsyncClient, url: str, *, headers: dict[str, str], seco
         return response.status_code, None
 
 
-async def sse_data(blocks: AsyncGenerator[bytes] | AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
+async def sse_data(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
     """The ``data`` of server-sent events, in one list per block that the network gave.
 
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html; events that are not set apart by an empty
@@ -137,26 +137,25 @@ async def sse_data(blocks: AsyncGenerator[bytes] | AsyncIterator[bytes]) -> Asyn
     """
     rest = b""
     pending: bytes | None = None
-    async with aclosing(blocks) if isinstance(blocks, AsyncGenerator) else _nothing():
-        async for block in blocks:
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()
-            found: list[bytes] = []
-            for line in lines:
-                if line[:5] == b"data:":
-                    data = line[5:].strip()
-                    if pending is None:
-                        pending = data
-                    elif _is_whole(pending):
-                        found.append(pending)
-                        pending = data
-                    else:
-                        pending += b"\n" + data
-                elif pending is not None and line in (b"", b"\r"):
+    async for block in blocks:
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        found: list[bytes] = []
+        for line in lines:
+            if line[:5] == b"data:":
+                data = line[5:].strip()
+                if pending is None:
+                    pending = data
+                elif _is_whole(pending):
                     found.append(pending)
-                    pending = None
-            if found:
-                yield found
+                    pending = data
+                else:
+                    pending += b"\n" + data
+            elif pending is not None and line in (b"", b"\r"):
+                found.append(pending)
+                pending = None
+        if found:
+            yield found
     if rest[:5] == b"data:":
         pending = (pending or b"") + rest[5:].strip()
     if pending is not None:
@@ -166,7 +165,3 @@ async def sse_data(blocks: AsyncGenerator[bytes] | AsyncIterator[bytes]) -> Asyn
 def _is_whole(data: bytes) -> bool:
     return data[-1:] in (b"}", b"]")
 
-
-@asynccontextmanager
-async def _nothing() -> AsyncGenerator[None]:
-    yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qianda.models.messages import NO_USAGE, AssistantMessage, ToolCall, Usage
@@ -26,8 +26,13 @@ class ReasoningPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class Reset:
+    """Text and reasoning given so far are void: what they really were follows (reasoning that came as text, say)."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallPiece:
-    """More of a tool call.
+    """More of a tool call that is being written: a preview, which ``WholeCall`` or ``BrokenCall`` replaces.
 
     Args:
         index: which call of this reply, from 0, in the order of their first pieces.
@@ -43,14 +48,31 @@ class CallPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeCall:
+    """A tool call that was read to its end; replaces the pieces of the same index.
+
+    Args:
+        index: which call of this reply, from 0.
+        id: the server's id, or "" where it gave none.
+        name: the tool's name.
+        arguments: JSON text of an object, repaired and in one spelling (``{"key": value}``, as Qwen's templates write).
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class BrokenCall:
     """A call that could not be read.
 
     Args:
         name: the tool's name, or "" when even that was lost.
-        text: what the model wrote.
+        text: what the model wrote: the arguments' text where that could be told apart.
         problem: one sentence for the model.
-        index: the call's index when pieces of it were already given out, else -1.
+        index: which call of this reply, from 0; replaces the pieces of the same index.
     """
 
     name: str
@@ -73,7 +95,7 @@ class FinishPiece:
     reason: Finish
 
 
-Piece = TextPiece | ReasoningPiece | CallPiece | BrokenCall | UsagePiece | FinishPiece
+Piece = TextPiece | ReasoningPiece | Reset | CallPiece | WholeCall | BrokenCall | UsagePiece | FinishPiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,10 @@ def merge(pieces: Iterable[Piece]) -> Reply:
                 text.append(piece.text)
             case ReasoningPiece():
                 reasoning.append(piece.text)
+            case Reset():
+                text, reasoning = [], []
+            case WholeCall():
+                calls[piece.index] = (piece.id, piece.name, [piece.arguments])
             case CallPiece():
                 call_id, name, arguments = calls.get(piece.index, ("", "", []))
                 if piece.arguments:
@@ -131,6 +157,8 @@ def merge(pieces: Iterable[Piece]) -> Reply:
         ToolCall(id=call_id or f"call_{index}", name=name, arguments="".join(arguments) or "{}")
         for index, (call_id, name, arguments) in sorted(calls.items())
     )
+    if len({call.id for call in whole}) < len(whole):
+        whole = tuple(replace(call, id=f"{call.id}_{index}") for index, call in enumerate(whole))
     if finish in ("stop", "tool_calls"):
         finish = "tool_calls" if whole else "stop"
     return Reply(

@@ -77,37 +77,6 @@ def server_kinds() -> dict[str, ServerKind]:
     return {kind: ServerKind(kind=kind, **row) for kind, row in rows.items()}
 
 
-def base_url(self) -> str:
-        """Where it is by default, or ""."""
-        return self.url or (f"http://127.0.0.1:{self.port}/v1" if self.port else "")
-
-
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A model that a server offers; ``window`` in tokens, None when it does not say."""
-
-    id: str
-    window: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundServer:
-    """What answered at an address."""
-
-    url: str
-    kind: ServerKind
-    models: tuple[FoundModel, ...]
-
-
-@cache
-def server_kinds() -> dict[str, ServerKind]:
-    """The table, by kind."""
-    rows: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("servers.toml").read_text(encoding="utf-8"))
-    return {
-        kind: ServerKind(kind=kind, **{**row, "owned_by": tuple(row.get("owned_by", ()))}) for kind, row in rows.items()
-    }
-
-
 def base_url(server: str) -> str:
     """The base URL that a server's name or address means.
 
