@@ -1,0 +1,69 @@
+"""What the chat needs of an agent: a small protocol, so that tests can speak it too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from qianda.models.events import Event
+    from qianda.models.messages import Message
+    from qianda.models.resolve import Endpoint
+    from qianda.tools.permissions import ApprovalRequest, Decision
+
+
+class ChatRun(Protocol):
+    """A run in progress."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    def steer(self, content: str, /) -> None:
+        """Say something that the model reads before its next reply."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop."""
+        ...
+
+
+class Conversation(Protocol):
+    """A remembered conversation."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """What was said so far."""
+        ...
+
+    def stream(self, prompt: str, /) -> ChatRun:
+        """Run, and watch."""
+        ...
+
+
+class ChatAgent(Protocol):
+    """An agent that is open while its context is."""
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    async def endpoint(self) -> Endpoint:
+        """The server and model that it uses."""
+        ...
+
+    def session(self, name: str, /) -> Conversation:
+        """A conversation by name."""
+        ...
+
+
+Approve = Callable[["ApprovalRequest"], Awaitable["Decision"]]
+Notify = Callable[[str], None]
+OpenAgent = Callable[[Approve, Notify], Awaitable[ChatAgent]]

@@ -1,0 +1,1 @@
+"""The transcript: one widget that keeps up with the stream."""

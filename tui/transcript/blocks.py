@@ -1,0 +1,300 @@
+"""Blocks: what the transcript is a flat list of. Each knows its source and how to lay it out at a width."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from qianda.tui.transcript.code import code_rows, coloured_lines, plain_lines
+from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, shorten
+from qianda.tui.transcript.splitter import Chunk, Splitter
+
+GUTTER = "  "
+
+
+class Block:
+    """Base of all blocks.
+
+    Attributes:
+        serial: grows along the transcript; the selection is keyed by it. Given by the stack.
+        rows: laid out at ``width``, or None.
+        height: rows that it takes at ``width``; an estimate while ``exact`` is false.
+        width: columns that the height belongs to; 0 before the first layout.
+        foldable: it can be shown short or whole; ``folded`` says which.
+        gap: blank rows before it.
+    """
+
+    foldable = False
+    lazy = False
+
+    def __init__(self, *, gap: bool = True) -> None:
+        self.serial = 0
+        self.rows: list[Row] | None = None
+        self.height = 0
+        self.width = 0
+        self.exact = False
+        self.folded = False
+        self.gap = gap
+
+    def build(self, width: int) -> list[Row]:
+        """The rows at this width, without the gap."""
+        raise NotImplementedError
+
+    def source_size(self) -> tuple[int, int]:
+        """Characters and lines, for the estimate."""
+        raise NotImplementedError
+
+    def layout(self, width: int) -> list[Row]:
+        """The rows at this width, made when they are not there."""
+        if self.rows is None or self.width != width:
+            rows = self.build(width)
+            self.rows = [BLANK_ROW, *rows] if self.gap and rows else rows
+            self.height, self.width, self.exact = len(self.rows), width, True
+        return self.rows
+
+    def estimate(self, width: int) -> None:
+        """A height without laying out."""
+        characters, lines = self.source_size()
+        self.rows, self.width, self.exact = None, width, False
+        self.height = lines + characters // max(width, 1) + self.gap
+
+    def changed(self) -> None:
+        """The source changed: the rows are void."""
+        self.rows = None
+
+    def expand(self) -> list[Block]:
+        """The blocks that this one stands for, at least one: itself, unless it is lazy."""
+        return [self]
+
+    def seen(self) -> None:
+        """It is on the screen: the time for what is too dear for blocks that nobody looks at."""
+
+    def toggle(self) -> None:
+        """Fold or open."""
+        self.folded = not self.folded
+        self.changed()
+
+
+class UserBlock(Block):
+    """What the person said."""
+
+    def __init__(self, text: str, *, steering: bool = False) -> None:
+        super().__init__()
+        self.text = text
+        self.mark = "» " if steering else "› "
+
+    def build(self, width: int) -> list[Row]:
+        rows = flow_text(self.text, width, "user", prefix=self.mark, prefix_style="user-mark")
+        first = rows[0]
+        others = [row._replace(runs=((GUTTER, "user"), *row.runs[1:]), fill="user") for row in rows[1:]]
+        return [first._replace(fill="user"), *others]
+
+    def source_size(self) -> tuple[int, int]:
+        return len(self.text), self.text.count("\n") + 1
+
+
+class NoticeBlock(Block):
+    """A line from the program itself."""
+
+    def __init__(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        super().__init__()
+        self.text = text
+        self.level = level
+
+    def build(self, width: int) -> list[Row]:
+        mark = {"info": "· ", "warning": "! ", "error": "✗ "}[self.level]
+        style = f"notice-{self.level}"
+        rows = flow_text(self.text, width, style, prefix=GUTTER)
+        rows[0] = rows[0]._replace(runs=((mark, style), *rows[0].runs[1:]))
+        return rows
+
+    def source_size(self) -> tuple[int, int]:
+        return len(self.text), self.text.count("\n") + 1
+
+
+class ThinkingBlock(Block):
+    """The model's reasoning: open while it runs, folded to one line afterwards."""
+
+    foldable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = time.monotonic()
+        self.seconds: float | None = None
+        self.pinned = False  # the person opened or folded it, so it stays so
+        self._done: list[str] = []
+        self._done_rows: list[Row] = []
+        self._rows_width = 0
+        self._last = ""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join([*self._done, self._last])
+
+    def feed(self, text: str) -> None:
+        """More reasoning; only the last source line will be wrapped again."""
+        *lines, self._last = (self._last + text).split("\n")
+        for line in lines:
+            self._done.append(line)
+            if self._rows_width:
+                self._done_rows += self._wrap(line, self._rows_width)
+        self.changed()
+
+    def finish(self, seconds: float | None = None) -> None:
+        """It ended; folded unless the person chose otherwise."""
+        if self.seconds is None:
+            self.seconds = time.monotonic() - self.started if seconds is None else seconds
+            self.folded = self.folded if self.pinned else True
+            self._done_rows, self._rows_width = [], 0
+            self.changed()
+
+    def toggle(self) -> None:
+        self.pinned = True
+        super().toggle()
+
+    def build(self, width: int) -> list[Row]:
+        if self.seconds is None:
+            title = "Thinking…"
+        elif self.seconds < 0:
+            title = "Thought"
+        else:
+            title = f"Thought for {duration(self.seconds)}"
+        head = Row(
+            ((f"{'▸' if self.folded else '▾'} {title}", f"thinking-head @toggle={self.serial}"),), len(title) + 2
+        )
+        if self.folded:
+            return [head]
+        if self.seconds is None:
+            if self._rows_width != width:
+                self._rows_width = width
+                self._done_rows = [row for line in self._done for row in self._wrap(line, width)]
+            return [head, *self._done_rows, *(self._wrap(self._last, width) if self._last else [])]
+        return [head, *(row for line in self.text.strip("\n").split("\n") for row in self._wrap(line, width))]
+
+    def source_size(self) -> tuple[int, int]:
+        return (0, 1) if self.folded else (sum(map(len, self._done)) + len(self._last), len(self._done) + 2)
+
+    @staticmethod
+    def _wrap(line: str, width: int) -> list[Row]:
+        return flow_text(line, width, "thinking", prefix=GUTTER)
+
+
+class MarkdownBlock(Block):
+    """A chunk of the model's answer."""
+
+    def __init__(self, chunk: Chunk, references: dict[str, Any]) -> None:
+        super().__init__(gap=chunk.gap)
+        self.chunk = chunk
+        self.references = references
+
+    def build(self, width: int) -> list[Row]:
+        from qianda.tui.transcript.markdown import markdown_rows
+
+        chunk = self.chunk
+        return markdown_rows(
+            chunk.text,
+            width,
+            gutter=GUTTER + " " * chunk.indent,
+            number=chunk.number,
+            references=self.references,
+            head=chunk.head,
+        )
+
+    def source_size(self) -> tuple[int, int]:
+        return len(self.chunk.text), self.chunk.text.count("\n") + 1
+
+
+class CodeBlock(Block):
+    """A part of a code fence."""
+
+    def __init__(self, chunk: Chunk, *, finished: bool) -> None:
+        super().__init__(gap=chunk.gap)
+        self.chunk = chunk
+        self.finished = finished
+        self._coloured = False
+
+    def build(self, width: int) -> list[Row]:
+        chunk = self.chunk
+        gutter = GUTTER + " " * chunk.indent
+        colour = self._coloured and chunk.language
+        lines = coloured_lines(chunk.text, chunk.language) if colour else plain_lines(chunk.text)
+        rows = code_rows(lines, width, gutter=gutter)
+        if chunk.language and not chunk.part:
+            label = f"{gutter} {shorten(chunk.language, max(width - len(gutter) - 2, 1))}"
+            rows.insert(0, Row(((gutter, ""), (label[len(gutter) :], "code-label")), len(label), "", len(label)))
+        return rows
+
+    def seen(self) -> None:
+        if self.finished and not self._coloured:
+            self._coloured = True
+            if self.chunk.language:
+                self.changed()
+
+    def source_size(self) -> tuple[int, int]:
+        return 0, self.chunk.text.count("\n") + 1 + bool(self.chunk.language and not self.chunk.part)
+
+
+class LazyBlock(Block):
+    """A restored answer: split into its blocks when it is first seen."""
+
+    lazy = True
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def expand(self) -> list[Block]:
+        return answer_blocks(self.text) or [MarkdownBlock(Chunk("markdown", ""), {})]
+
+    def build(self, width: int) -> list[Row]:
+        return flow_text(self.text, width, prefix=GUTTER)
+
+    def source_size(self) -> tuple[int, int]:
+        return len(self.text), self.text.count("\n") + 1
+
+
+class AnswerStream:
+    """Text of one answer on its way into blocks."""
+
+    def __init__(self) -> None:
+        self.splitter = Splitter()
+        self.references: dict[str, Any] = {}
+        self.tail: list[Block] = []
+
+    def feed(self, text: str, *, end: bool = False) -> tuple[list[Block], list[Block]]:
+        """Take more text.
+
+        Returns:
+            The blocks that are finished and those of the tail; together they replace the former tail.
+        """
+        chunks = self.splitter.feed(text)
+        if end:
+            chunks += self.splitter.close()
+        old = {block.chunk: block for block in self.tail if isinstance(block, MarkdownBlock)}
+        done = [old.get(chunk) or self._block(chunk, finished=True) for chunk in chunks]
+        rest = [] if end else self.splitter.tail()
+        self.tail = [old.get(chunk) or self._block(chunk, finished=False) for chunk in rest]
+        return done, self.tail
+
+    def _block(self, chunk: Chunk, *, finished: bool) -> Block:
+        if chunk.kind == "code":
+            return CodeBlock(chunk, finished=finished)
+        return MarkdownBlock(chunk, self.references)
+
+
+def answer_blocks(text: str) -> list[Block]:
+    """A whole answer as blocks."""
+    return AnswerStream().feed(text, end=True)[0]
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: ``20 ms``, ``0.4 s``, ``12 s``, ``3 min 05 s``."""
+    if seconds < 0.095:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s"

@@ -1,0 +1,336 @@
+"""The transcript's widget: feeding, following, scrolling, folding, selecting and drawing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.widget import Widget
+
+from qianda.tui.transcript.blocks import AnswerStream, Block, NoticeBlock, ThinkingBlock
+from qianda.tui.transcript.calls import CallBlock
+from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Painter
+from qianda.tui.transcript.rows import BLANK_ROW
+from qianda.tui.transcript.selection import row_key, selected_text
+from qianda.tui.transcript.stack import Stack
+
+FASTEST = 0.05
+"""Seconds between flushes at least."""
+WHEEL_ROWS = 3
+LINKS = ("http://", "https://", "mailto:")
+
+Target = ThinkingBlock | AnswerStream | CallBlock
+
+
+class Transcript(ScrollView, can_focus=False):
+    """Everything that was said and done, as one widget that draws its own lines.
+
+    Attributes:
+        follow: whether the window stays at the end while text arrives.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {PREFIX + name for name in COMPONENTS}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = Stack()
+        self.follow = True
+        self._pending: list[tuple[Target, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush_cost = self._paint_cost = 0.0
+        self._painter: Painter | None = None
+        self._dragging = False
+
+    # Putting things in
+
+    def add(self, *blocks: Block) -> None:
+        """Append blocks."""
+        self.flush()
+        for block in blocks:
+            self.stack.push(block)
+        self.settle()
+
+    def feed(self, target: Target, text: str) -> None:
+        """More text for a thinking block, a call or the answer at the end; drawn with the next flush."""
+        self._pending.append((target, text))
+        if self._timer is None:
+            delay = max(FASTEST, 3 * (self._flush_cost + self._paint_cost))
+            self._timer = asyncio.get_running_loop().call_later(delay, self.flush)
+
+    def end(self, target: ThinkingBlock | AnswerStream) -> None:
+        """The thinking or the answer is complete."""
+        self.flush()
+        if isinstance(target, ThinkingBlock):
+            target.finish()
+            self.stack.touch(target)
+        else:
+            self._take(target, "", end=True)
+        self.settle()
+
+    def flush(self) -> None:
+        """Lay out what was fed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._pending:
+            return
+        started = time.perf_counter()
+        pending, self._pending = self._pending, []
+        index = 0
+        while index < len(pending):
+            target = pending[index][0]
+            texts: list[str] = []
+            while index < len(pending) and pending[index][0] is target:
+                texts.append(pending[index][1])
+                index += 1
+            self._take(target, "".join(texts))
+        self.settle()
+        self._flush_cost = time.perf_counter() - started
+
+    def _take(self, target: Target, text: str, *, end: bool = False) -> None:
+        if not isinstance(target, AnswerStream):
+            target.feed(text)
+            self.stack.touch(target)
+        else:
+            before = len(target.tail)
+            done, tail = target.feed(text, end=end)
+            self.stack.replace_tail(before, [*done, *tail])
+
+    def update_block(self, block: Block) -> None:
+        """A block's content changed."""
+        self.stack.touch(block)
+        self.settle()
+
+    def remove_blocks(self, blocks: Iterable[Block]) -> None:
+        """Take blocks out again."""
+        self.flush()
+        for block in blocks:
+            self.stack.remove(block)
+        self.settle()
+
+    def cut_to(self, count: int) -> None:
+        """Drop all blocks but the first ``count`` and the program's own lines; what was fed goes with them."""
+        self._pending.clear()
+        self.flush()
+        kept = [block for block in self.stack.blocks[count:] if isinstance(block, NoticeBlock)]
+        self.stack.remove_from(count)
+        for block in kept:
+            self.stack.push(block)
+        self.settle()
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._pending.clear()
+        self.flush()
+        self.stack = Stack()
+        self.follow = True
+        self.settle()
+
+    # Moving
+
+    def settle(self) -> None:
+        """Lay out what is visible, and draw it."""
+        width, height = self.size
+        if width < 2 or height < 1:
+            return
+        self.stack.resize(width - 1)
+        top = self.stack.settle(height, follow=self.follow)
+        # Not through the reactive attributes: those would lay out the whole screen.
+        self.set_reactive(Widget.virtual_size, Size(width, self.stack.total))
+        self.set_reactive(Widget.scroll_y, float(top))
+        self.set_reactive(Widget.scroll_target_y, float(top))
+        self.refresh()
+
+    def move(self, rows: int) -> None:
+        """Scroll by rows; at the end the window follows again."""
+        self.flush()
+        if rows < 0:
+            self.follow = False
+            self.stack.up(-rows)
+        else:
+            self.stack.down(rows)
+        self.settle()
+        self.follow = self.at_end
+
+    def go(self, y: int) -> None:
+        """Scroll to a row of the whole."""
+        self.follow = False
+        self.stack.jump(y)
+        self.settle()
+        self.follow = self.at_end
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last row is visible."""
+        return self.stack.offset(self.stack.top[0]) + self.stack.top[1] + self.size.height >= self.stack.total
+
+    def action_page(self, direction: int) -> None:
+        """Scroll by a page."""
+        self.move(direction * max(self.size.height - 2, 1))
+
+    @property
+    def allow_vertical_scroll(self) -> bool:
+        """Without a stock scrollbar, Textual would take it for unscrollable."""
+        return not self._check_disabled()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Textual itself scrolls when a selection is dragged over the edge, or the window grew."""
+        if not self.stack.width:
+            return
+        rows = round(new_value) - self.stack.offset(self.stack.top[0]) - self.stack.top[1]
+        if rows and (not self.follow or (rows < 0 and self.screen.selections)):
+            self.move(rows)
+
+    def on_resize(self) -> None:
+        """Another size: the anchor stays where it is."""
+        self.settle()
+
+    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.move(WHEEL_ROWS)
+
+    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.move(-WHEEL_ROWS)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """The last column is the scrollbar."""
+        if event.x == self.size.width - 1 and self.stack.total > self.size.height:
+            self._dragging = True
+            self.capture_mouse()
+            self._drag(event.y)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag the thumb."""
+        if self._dragging:
+            self._drag(event.y)
+
+    def on_mouse_up(self) -> None:
+        """Let the thumb go."""
+        if self._dragging:
+            self._dragging = False
+            self.release_mouse()
+
+    def _drag(self, y: int) -> None:
+        height = self.size.height
+        self.go(round(y / max(height - 1, 1) * max(self.stack.total - height, 0)))
+
+    # Folding and links
+
+    def action_toggle_block(self, serial: int) -> None:
+        """Fold or open a block; its first row stays where it is."""
+        self.flush()
+        index = self.stack.find(serial)
+        if index is None:
+            return
+        block = self.stack.blocks[index]
+        block.toggle()
+        self.stack.touch(block)
+        if self.stack.top[0] == index:
+            self.stack.top = (index, 0)
+        self.follow = False
+        self.settle()
+        self.follow = self.at_end
+
+    def fold_all(self, kind: type[Block]) -> None:
+        """Open all blocks of a kind if one is folded, else fold them all."""
+        self.flush()
+        blocks = [block for block in self.stack.blocks if isinstance(block, kind) and block.foldable]
+        opened = any(block.folded for block in blocks)
+        for block in blocks:
+            if block.folded == opened:
+                block.toggle()
+                self.stack.touch(block)
+        self.settle()
+
+    def action_open_link(self, url: str) -> None:
+        """Open a link in the browser."""
+        if url.startswith(LINKS):
+            self.app.open_url(url)
+
+    # Drawing
+
+    def notify_style_update(self) -> None:
+        """Another theme."""
+        self._painter = None
+        super().notify_style_update()
+
+    @property
+    def painter(self) -> Painter:
+        """Paints with the colours of the theme."""
+        if self._painter is None:
+            self._painter = Painter(self._component, self.rich_style)
+        return self._painter
+
+    def _component(self, name: str) -> Style:
+        partial = self.get_component_rich_style(name, partial=True)
+        if partial.color is None:
+            return partial
+        # Only the whole style has its transparency worked out.
+        return partial + Style(color=self.get_component_rich_style(name).color)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw the rows of the window; past Textual's styles cache, which would keep far too much."""
+        started = time.perf_counter()
+        width, height = self.size
+        painter = self.painter
+        if width != self.stack.width + 1:
+            return [Strip.blank(crop.width, painter.base)] * crop.height
+        top = self.scroll_offset.y
+        selection = self.text_selection
+        first, last = self._thumb(top, height)
+        rows = list(self.stack.window(top + crop.y, crop.height))
+        strips: list[Strip] = []
+        painter.begin()
+        for y in range(crop.y, crop.y + crop.height):
+            thumb = (first <= y < last) if last else None
+            if y - crop.y >= len(rows):
+                strips.append(painter.strip(BLANK_ROW, width, thumb))
+                continue
+            block, number, row = rows[y - crop.y]
+            span = selection.get_span(row_key(block, number)) if selection is not None else None
+            if span is None:
+                strips.append(painter.strip(row, width, thumb))
+            else:
+                strips.append(painter.selected(row, width, thumb, span, self.selection_style))
+        if crop.height == height:
+            painter.end()
+        for line_filter in self.get_line_filters():
+            background = self.background_colors[1]
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        if crop.width != width:
+            strips = [strip.crop(crop.x, crop.x + crop.width) for strip in strips]
+        self._paint_cost = time.perf_counter() - started
+        return strips
+
+    def render_line(self, y: int) -> Strip:
+        """The row under the mouse, for the selection."""
+        for block, number, row in self.stack.window(self.scroll_offset.y + y, 1):
+            return self.painter.offsets(row, row_key(block, number))
+        return Strip.blank(self.size.width)
+
+    def _thumb(self, top: int, height: int) -> tuple[int, int]:
+        """First row of the scrollbar's thumb and the one after its last; zeros when everything is visible."""
+        total = self.stack.total
+        if total <= height:
+            return 0, 0
+        size = max(1, height * height // total)
+        start = round((height - size) * top / (total - height))
+        return start, start + size
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text as it was before wrapping."""
+        return selected_text(self.stack, selection), "\n"
