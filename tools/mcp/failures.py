@@ -76,10 +76,10 @@ def start_failure(
         cause, cure = f"{program!r} may not be run", f"Make it a program: chmod +x {shlex.quote(program)}"
     elif isinstance(error, OSError) and not isinstance(error, TimeoutError):
         cause = f"{program!r} cannot be run: {error.strerror or error}"
-    elif returncode is not None:
-        cause = f"it ended with {exit_words(returncode)}"
     elif isinstance(error, TimeoutError):
         cause = f"it did not answer within {server.timeout:g} s"
+    elif returncode is not None:
+        cause = f"it ended with {exit_words(returncode)}"
     else:
         cause = str(error).strip().partition("\n")[0][:_LONGEST] or type(error).__name__
     if fault:

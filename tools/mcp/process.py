@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import PIPE, SubprocessStreamProtocol
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 32 * 1024 * 1024  # bytes of one message; more than that is a fault of the server
 GRACE = 2.0  # seconds to leave on its own, and again after SIGTERM
+CHILDREN_GRACE = 0.3  # seconds that its children then have
+EXIT_GRACE = 0.3  # seconds from the end of the output to the exit
 _POLL = 0.02
 _CHUNK = 64 * 1024
 
@@ -63,11 +65,12 @@ class ServerProcess:
         self._transport: asyncio.SubprocessTransport | None = None
         self._reader: _Messages | None = None
         self._writer: _Writer | None = None
+        self._was_stopped = False
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
-        return self._transport.get_returncode() if self._transport else None
+        """The code that it exited with by itself, negative for a signal; None while it runs and when we stopped it."""
+        return self._transport.get_returncode() if self._transport and not self._was_stopped else None
 
     @property
     def fault(self) -> str:
@@ -101,36 +104,57 @@ class ServerProcess:
         )
         assert protocol.stdin is not None
         assert protocol.stdout is not None
-        self._reader = _Messages(protocol.stdout)
+        self._reader = _Messages(protocol.stdout, at_end=self._learn_exit_code)
         self._writer = _Writer(protocol.stdin)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        """Close its input, wait, then SIGTERM, wait, then SIGKILL, all of them to the whole group."""
+        """Stop the whole group: close its input and wait, SIGTERM and wait, SIGKILL.
+
+        After a failure it is not asked so politely, and when our task was cancelled there is no time to wait.
+        """
         assert self._transport is not None
         assert self._writer is not None
         await self._writer.aclose()
         try:
-            if not await self._is_gone(GRACE):
+            if exc_type is None and await self._is_gone(GRACE):
+                return
+            if exc_type is not asyncio.CancelledError:
                 self._signal(signal.SIGTERM)
                 await self._is_gone(GRACE)
-        finally:  # reached at once when our task is cancelled: no more waiting then
+        finally:
             self._signal(signal.SIGKILL)
             self._transport.close()  # a process that fled from the group may still hold the pipes
+            await self._is_gone(GRACE)
+
+    async def _learn_exit_code(self) -> None:
+        """Wait a moment after the end of the output: who reports that end wants to say how the server ended."""
+        assert self._transport is not None
+        for _ in range(round(EXIT_GRACE / _POLL)):
+            if self._transport.get_returncode() is not None:
+                return
+            await asyncio.sleep(_POLL)
 
     async def _is_gone(self, within: float) -> bool:
-        """Whether the group, not only its leader, is empty within so many seconds."""
-        for _ in range(round(within / _POLL)):
+        """Whether the group is empty within so many seconds; where the server has gone, its children have less."""
+        assert self._transport is not None
+        polls = round(within / _POLL)
+        while polls > 0:
             if not self._signal(0):
                 return True
+            if self._transport.get_returncode() is not None:
+                polls = min(polls, round(CHILDREN_GRACE / _POLL))
+            polls -= 1
             await asyncio.sleep(_POLL)
         return False
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the group (0 only asks); False when nobody is left in it."""
         assert self._transport is not None
+        if number and self._transport.get_returncode() is None:
+            self._was_stopped = True
         try:
             os.killpg(self._transport.get_pid(), number)
         except ProcessLookupError:
@@ -143,8 +167,9 @@ class ServerProcess:
 class _Messages:
     """The messages that a server writes, one JSON text per line; other lines are dropped and the first remembered."""
 
-    def __init__(self, stream: asyncio.StreamReader) -> None:
+    def __init__(self, stream: asyncio.StreamReader, *, at_end: Callable[[], Awaitable[None]]) -> None:
         self._stream = stream
+        self._at_end = at_end
         self._buffer = bytearray()
         self._ended = False
         self.fault = ""
@@ -191,6 +216,7 @@ class _Messages:
             except OSError:
                 break
             if not chunk:
+                await self._at_end()
                 break
             self._buffer += chunk
         self._ended = True

@@ -60,7 +60,7 @@ class MCPToolset:
     def _collect(self) -> list[Tool]:
         tools: dict[str, Tool] = {}
         for connection in self._connections:
-            for wire in connection.wire_tools:
+            for wire in {tool.name: tool for tool in connection.wire_tools}.values():
                 name = model_name(connection.server.name, wire.name, tools)
                 tools[name] = MCPTool.of(wire, connection, name=name)
         return list(tools.values())

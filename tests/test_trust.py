@@ -1,0 +1,125 @@
+"""Trust in folders: asked once, lost with any change of what they bring."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from qianda.models.config import data_dir
+from qianda.models.errors import ConfigurationError
+from qianda.tools.trust import is_trusted, trust, what_folder_brings
+
+SERVERS = {"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time", "a b"], "env": {"KEY": "s3cret"}}}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "项目"
+    (place / ".qianda").mkdir(parents=True)
+    (place / ".mcp.json").write_text(json.dumps(SERVERS))
+    (place / ".qianda/config.toml").write_text('model = "qwen3-8b"\n')
+    return place
+
+
+def test_a_folder_that_brings_nothing_is_trusted(tmp_path: Path) -> None:
+    assert is_trusted(tmp_path)
+    assert what_folder_brings(tmp_path) == []
+    assert trust(tmp_path) == []
+    assert not (data_dir() / "trust.json").exists()
+
+
+def test_a_folder_is_trusted_from_when_someone_says_so(folder: Path) -> None:
+    assert not is_trusted(folder)
+    assert trust(folder) == what_folder_brings(folder)
+    assert is_trusted(folder)
+
+
+def test_what_a_folder_brings_shows_commands_but_no_values(folder: Path) -> None:
+    assert what_folder_brings(folder) == [
+        ".mcp.json: server time runs KEY=… uvx mcp-server-time 'a b'",
+        ".qianda/config.toml: settings",
+    ]
+
+
+@pytest.mark.parametrize("name", [".mcp.json", ".qianda/config.toml"])
+def test_any_change_ends_the_trust_and_the_old_content_has_it_again(folder: Path, name: str) -> None:
+    trust(folder)
+    before = (folder / name).read_text()
+
+    (folder / name).write_text(before + " ")
+    assert not is_trusted(folder)
+    (folder / name).unlink()
+    assert not is_trusted(folder)
+    (folder / name).write_text(before)
+    assert is_trusted(folder)
+
+
+def test_content_cannot_move_from_one_file_to_the_other(tmp_path: Path) -> None:
+    (tmp_path / ".mcp.json").write_text("{}")
+    trust(tmp_path)
+    (tmp_path / ".mcp.json").unlink()
+    (tmp_path / ".qianda").mkdir()
+    (tmp_path / ".qianda/config.toml").write_text("{}")
+
+    assert not is_trusted(tmp_path)
+
+
+def test_trust_is_for_one_folder_by_any_path(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "copy"
+    other.mkdir()
+    (other / ".mcp.json").write_text((folder / ".mcp.json").read_text())
+    (tmp_path / "link").symlink_to(folder)
+    trust(folder)
+    monkeypatch.chdir(folder)
+
+    assert is_trusted(Path())
+    assert is_trusted(tmp_path / "link")
+    assert not is_trusted(other)
+
+
+def test_several_folders_are_kept_and_the_store_is_private(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".mcp.json").write_text("{}")
+    trust(folder)
+    trust(other)
+
+    assert is_trusted(folder)
+    assert is_trusted(other)
+    assert stat.S_IMODE((data_dir() / "trust.json").stat().st_mode) == 0o600
+    assert [path.name for path in data_dir().iterdir()] == ["trust.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"folders": 3}', '{"folders": {"x": 1}}'])
+def test_a_broken_store_trusts_nothing_and_is_replaced(folder: Path, text: str) -> None:
+    data_dir().mkdir(parents=True)
+    (data_dir() / "trust.json").write_text(text)
+
+    assert not is_trusted(folder)
+    trust(folder)
+    assert is_trusted(folder)
+
+
+def test_a_decision_that_cannot_be_stored_is_said(folder: Path) -> None:
+    data_dir().parent.mkdir(parents=True, exist_ok=True)
+    data_dir().write_text("a file where the folder should be")
+
+    with pytest.raises(ConfigurationError, match=r"cannot be stored in .*trust\.json"):
+        trust(folder)
+    assert not is_trusted(folder)
+
+
+def test_what_cannot_be_read_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".mcp.json").write_text("{}")
+    trust(tmp_path)
+
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError("no")  # root reads everything, so the file's mode would not do
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert not is_trusted(tmp_path)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        trust(tmp_path)
