@@ -70,7 +70,7 @@ def call(number: int, *, streamed: bool) -> list[bytes]:
         calls = [{**head, "function": {**function, "arguments": "".join(CALL_ARGUMENTS)}}]
         return completion({"content": None, "reasoning": None, "tool_calls": calls}, "tool_calls")
     pieces: list[dict[str, object]] = [{**head, "index": 0, "function": function}]
-    pieces += [{"index": 0, "function": {"arguments": piece}} for piece in CALL_ARGUMENTS]
+    pieces.extend({"index": 0, "function": {"arguments": piece}} for piece in CALL_ARGUMENTS)
     return stream([{"content": None, "tool_calls": [piece]} for piece in pieces], "tool_calls")
 
 
