@@ -1,0 +1,52 @@
+"""The arguments of a tool call: read from what the model wrote, and fitted to the tool's schema."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from qianda.models.formats.coercion import coerce
+from qianda.models.formats.json_text import read_value
+
+__all__ = ["coerce", "read_object"]
+
+_ENCODINGS = 3
+_KINDS: tuple[tuple[type, str], ...] = (
+    (list, "a list"),
+    (str, "a string"),
+    (bool, "true or false"),
+    (object, "a number"),
+)
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Read the arguments of a call: a JSON object, encoded once or more, ``null`` or nothing; repaired where needed.
+
+    Args:
+        text: what the model wrote.
+
+    Raises:
+        ValueError: one sentence that says what is wrong, and where.
+    """
+    value: Any = text
+    for _ in range(_ENCODINGS):
+        stripped = value.strip()
+        if not stripped:
+            return {}
+        try:
+            value = read_value(stripped)
+        except ValueError:
+            if value is text:
+                raise
+            break  # a plain string: it was encoded once
+        if not isinstance(value, str):
+            break
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    raise ValueError(f"the arguments are {_kind(value)}, but a JSON object is expected, like {{}}")
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in JSON's terms."""
+    return next(name for kind, name in _KINDS if isinstance(value, kind))
