@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
 
-from qianda.cli.exits import USAGE, complain
+from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
 from qianda.cli.opening import Choices, open_workspace
 
 Permissions = Literal["read-only", "ask", "auto"]
@@ -55,23 +56,29 @@ def run_app(arguments: Sequence[str]) -> int:
         The exit code.
     """
     command = typer.main.get_command(app)
+    if COMPLETION in os.environ:
+        command.main(list(arguments), prog_name="qianda", complete_var=COMPLETION)
     try:
-        code = command.main(list(arguments), prog_name="qianda", standalone_mode=False)
+        # Not main(): it would answer Ctrl+C with an empty line of its own.
+        with command.make_context("qianda", list(arguments)) as context:
+            code = command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
     except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context is not None else "qianda"
+        where = getattr(error, "ctx", None)
+        path = where.command_path if where is not None else "qianda"
         complain(f"{error.format_message()} ({path} --help shows what there is)")
         return USAGE
     except typer.Abort:
         raise KeyboardInterrupt from None
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else DONE
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from qianda import __version__
 
-        typer.echo(f"qianda {version('qianda')}")
+        typer.echo(f"qianda {__version__}")
         raise typer.Exit
 
 

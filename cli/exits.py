@@ -24,6 +24,8 @@ LIMIT = 4
 SERVER = 5
 INTERRUPTED = 130
 
+COMPLETION = "_QIANDA_COMPLETE"  # the variable by which the shells' completion scripts speak to the program
+
 _LONGEST = 1_000
 _CODES: tuple[tuple[type[QiandaError], int], ...] = (
     (ConfigurationError, USAGE),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from qianda.cli.exits import (
+    COMPLETION,
     GAVE_UP,
     INTERRUPTED,
     close_output,
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: Sequence[str]) -> int:
     # Completion scripts call the program without arguments, and speak through this variable.
-    if not arguments and "_QIANDA_COMPLETE" not in os.environ:
+    if not arguments and COMPLETION not in os.environ:
         from qianda.cli.chat import chat
 
         return chat()

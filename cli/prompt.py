@@ -32,7 +32,7 @@ def read_prompt(argument: str | None, prompt_file: str | None) -> str:
         parts.append(read_text(prompt_file))
     if _is_piped(have_prompt=any(parts)):
         parts.append(_decode(_read_stdin(), "stdin"))
-    prompt = "\n\n".join(part for part in parts if part.strip())
+    prompt = "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
     if not prompt:
         raise ConfigurationError(
             "There is no prompt", cure='Write qianda run "PROMPT", --prompt-file FILE, or pipe it in'
