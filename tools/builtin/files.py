@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from qianda.models.errors import ToolError
-from qianda.tools.builtin.text_files import count_lines, human_size, read_text, write_text
+from qianda.tools.builtin.text_files import count_lines, read_text, write_text
 from qianda.tools.context import Context
 from qianda.tools.function_tool import tool
 from qianda.tools.workspace import explained, is_inside, resolve, shown
@@ -60,7 +60,7 @@ def read_file(path: str, context: Context) -> str:
         return "(the file is empty)"
     note = "" if file.encoding in ("utf-8", "utf-8-sig") else f"(read as {file.encoding}, it is not UTF-8)\n"
     if len(file.text) <= _LONGEST_TEXT:
-        return note + file.text
+        return note + file.text.removesuffix("\n")  # small models take a last empty line for the end of the task
     return note + _head_and_tail(file.text)
 
 
@@ -75,10 +75,8 @@ def write_file(path: str, content: str, context: Context) -> str:
     """
     target = resolve(context.workspace, path)
     written = write_text(context.workspace, target, content)
-    lines = count_lines(content)
-    done = "created" if written.created else "overwrote"
-    size = f"{lines} line{'' if lines == 1 else 's'}, {written.size:,} byte{'' if written.size == 1 else 's'}"
-    return f"{done} {shown(context.workspace, target)} ({size})"
+    size = f"{written.size:,} byte{'' if written.size == 1 else 's'}"
+    return f"Wrote {size} to {shown(context.workspace, target)} ({'created' if written.created else 'replaced'})"
 
 
 def _line(workspace: Path, entry: os.DirEntry[str]) -> str:
@@ -89,9 +87,8 @@ def _line(workspace: Path, entry: os.DirEntry[str]) -> str:
         state = entry.stat()
     except OSError:
         return f"{entry.name} (broken link)" if entry.is_symlink() else f"{entry.name} (cannot be read)"
-    if stat.S_ISDIR(state.st_mode):
-        return f"{entry.name}/"
-    return f"{entry.name} ({human_size(state.st_size)})"
+    # Names alone: small models lose their way in a list with sizes.
+    return f"{entry.name}/" if stat.S_ISDIR(state.st_mode) else entry.name
 
 
 def _head_and_tail(text: str) -> str:
