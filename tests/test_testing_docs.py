@@ -14,9 +14,8 @@ from qianda import testing
 
 PAGE = Path(__file__).parent.parent.joinpath("docs/testing.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.+?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-TESTS = [
-    (example, name) for example in EXAMPLES for name in re.findall(r"^(?:async )?def (test_\w+)", example, re.MULTILINE)
-]
+NAMES = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
+TESTS = [(example, name) for example in EXAMPLES for name in NAMES.findall(example)]
 
 
 @pytest.mark.parametrize(("example", "name"), TESTS, ids=[name for _, name in TESTS])
