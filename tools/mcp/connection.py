@@ -60,19 +60,22 @@ class MCPConnection:
         try:
             await asyncio.shield(ready)
         except asyncio.CancelledError:
-            self._owner.cancel()
+            self.kill()
             raise
 
-    async def close(self) -> None:
-        """Stop the server, and wait until nothing of it runs; at most a few seconds."""
+    def stop(self) -> None:
+        """Ask the server to go; ``ended`` waits until it has."""
         self._stop.set()
-        if self._owner is None:
-            return
-        try:
+
+    def kill(self) -> None:
+        """Make the server go, with everything that it started, as soon as the event loop comes to it."""
+        if self._owner is not None:
+            self._owner.cancel()
+
+    async def ended(self) -> None:
+        """Wait until nothing of the server runs; at most a few seconds after ``stop``."""
+        if self._owner is not None:
             await asyncio.wait([self._owner])
-        except asyncio.CancelledError:
-            self._owner.cancel()  # kills at once instead of asking first
-            raise
 
     async def call(self, tool: str, arguments: dict[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
         """Call a tool by the name that the server gave it.

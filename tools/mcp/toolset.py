@@ -46,7 +46,15 @@ class MCPToolset:
         """Stop all servers and everything that they started."""
         self.tools = []
         connections, self._connections = self._connections, []
-        await asyncio.gather(*(connection.close() for connection in connections))
+        # Before anything is awaited: we may be cancelled at the first await.
+        for connection in connections:
+            connection.stop()
+        try:
+            await asyncio.gather(*(connection.ended() for connection in connections))
+        except asyncio.CancelledError:
+            for connection in connections:
+                connection.kill()
+            raise
 
     async def _start_one(self, connection: MCPConnection) -> None:
         try:
