@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -55,7 +54,12 @@ class Choice(Static, can_focus=True):
 
 
 class ApprovalPane(Widget):
-    """Asks about one call; posts ``Answered``."""
+    """Asks about one call.
+
+    Args:
+        request: the call.
+        answer: gets the decision.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,shift+tab", "step(-1)", show=False),
@@ -65,15 +69,10 @@ class ApprovalPane(Widget):
         Binding("pagedown", "scroll_call(1)", show=False),
     ]
 
-    @dataclass
-    class Answered(Message):
-        """The person decided."""
-
-        decision: Decision
-
-    def __init__(self, request: ApprovalRequest) -> None:
+    def __init__(self, request: ApprovalRequest, answer: asyncio.Future[Decision]) -> None:
         super().__init__()
         self.request = request
+        self._answer = answer
 
     def compose(self) -> ComposeResult:
         """Title, reason, the whole call, the answers."""
@@ -114,14 +113,18 @@ class ApprovalPane(Widget):
 
         match key:
             case "once":
-                self.post_message(self.Answered(Decision.allow()))
+                self._decide(Decision.allow())
             case "session":
-                self.post_message(self.Answered(Decision.allow(scope="session")))
+                self._decide(Decision.allow(scope="session"))
             case "why":
                 self.add_class("-why")
                 self.query_one("#why", Input).focus()
             case _:
-                self.post_message(self.Answered(Decision.deny()))
+                self._decide(Decision.deny())
+
+    def _decide(self, decision: Decision) -> None:
+        if not self._answer.done():
+            self._answer.set_result(decision)
 
     def back(self) -> bool:
         """From the reason back to the answers; whether it was there."""
@@ -136,4 +139,4 @@ class ApprovalPane(Widget):
         from qianda.tools.permissions import Decision
 
         event.stop()
-        self.post_message(self.Answered(Decision.deny(event.value.strip())))
+        self._decide(Decision.deny(event.value.strip()))

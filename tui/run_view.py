@@ -24,7 +24,8 @@ from qianda.models.events import (
 )
 from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserMessage, content_text
 from qianda.tui.status import StatusLine
-from qianda.tui.transcript.blocks import AnswerStream, Block, LazyBlock, NoticeBlock, ThinkingBlock, UserBlock, duration
+from qianda.tui.transcript.answer import AnswerStream, LazyBlock
+from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock, UserBlock, duration
 from qianda.tui.transcript.calls import CallBlock
 from qianda.tui.transcript.view import Transcript
 

@@ -53,8 +53,8 @@ class StatusLine(Widget):
             self._ticker = None
         self.refresh()
 
-    def say(self, **fields: str | int) -> None:
-        """Set ``model``, ``tokens``, ``waiting`` or ``hint``."""
+    def say(self, **fields: str | int | None) -> None:
+        """Set ``model``, ``window``, ``tokens``, ``waiting`` or ``hint``."""
         for name, value in fields.items():
             setattr(self, name, value)
         self.refresh()

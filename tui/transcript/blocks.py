@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from qianda.tui.transcript.code import code_rows, coloured_lines, plain_lines
 from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, shorten
-from qianda.tui.transcript.splitter import Chunk, Splitter
+from qianda.tui.transcript.splitter import Chunk
 
 GUTTER = "  "
 
@@ -36,25 +36,30 @@ class Block:
         self.folded = False
         self.gap = gap
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         """The rows at this width, without the gap."""
         raise NotImplementedError
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         """Characters and lines, for the estimate."""
         raise NotImplementedError
 
     def layout(self, width: int) -> list[Row]:
         """The rows at this width, made when they are not there."""
         if self.rows is None or self.width != width:
-            rows = self.build(width)
+            rows = self._build(width)
             self.rows = [BLANK_ROW, *rows] if self.gap and rows else rows
             self.height, self.width, self.exact = len(self.rows), width, True
         return self.rows
 
+    @property
+    def lines(self) -> int:
+        """Lines of its source."""
+        return self._size()[1]
+
     def estimate(self, width: int) -> None:
         """A height without laying out."""
-        characters, lines = self.source_size()
+        characters, lines = self._size()
         self.rows, self.width, self.exact = None, width, False
         self.height = lines + characters // max(width, 1) + self.gap
 
@@ -83,13 +88,13 @@ class UserBlock(Block):
         self.text = text
         self.mark = "» " if steering else "› "
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         rows = flow_text(self.text, width, "user", prefix=self.mark, prefix_style="user-mark")
         first = rows[0]
         others = [row._replace(runs=((GUTTER, "user"), *row.runs[1:]), fill="user") for row in rows[1:]]
         return [first._replace(fill="user"), *others]
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         return len(self.text), self.text.count("\n") + 1
 
 
@@ -101,14 +106,14 @@ class NoticeBlock(Block):
         self.text = text
         self.level = level
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         mark = {"info": "· ", "warning": "! ", "error": "✗ "}[self.level]
         style = f"notice-{self.level}"
         rows = flow_text(self.text, width, style, prefix=GUTTER)
         rows[0] = rows[0]._replace(runs=((mark, style), *rows[0].runs[1:]))
         return rows
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         return len(self.text), self.text.count("\n") + 1
 
 
@@ -150,10 +155,11 @@ class ThinkingBlock(Block):
             self.changed()
 
     def toggle(self) -> None:
+        """Fold or open, and leave it so when the thinking ends."""
         self.pinned = True
         super().toggle()
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         if self.seconds is None:
             title = "Thinking…"
         elif self.seconds < 0:
@@ -172,7 +178,7 @@ class ThinkingBlock(Block):
             return [head, *self._done_rows, *(self._wrap(self._last, width) if self._last else [])]
         return [head, *(row for line in self.text.strip("\n").split("\n") for row in self._wrap(line, width))]
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         return (0, 1) if self.folded else (sum(map(len, self._done)) + len(self._last), len(self._done) + 2)
 
     @staticmethod
@@ -188,7 +194,7 @@ class MarkdownBlock(Block):
         self.chunk = chunk
         self.references = references
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         from qianda.tui.transcript.markdown import markdown_rows
 
         chunk = self.chunk
@@ -201,7 +207,7 @@ class MarkdownBlock(Block):
             head=chunk.head,
         )
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         return len(self.chunk.text), self.chunk.text.count("\n") + 1
 
 
@@ -214,7 +220,7 @@ class CodeBlock(Block):
         self.finished = finished
         self._coloured = False
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         chunk = self.chunk
         gutter = GUTTER + " " * chunk.indent
         colour = self._coloured and chunk.language
@@ -226,66 +232,14 @@ class CodeBlock(Block):
         return rows
 
     def seen(self) -> None:
+        """Time for the colours."""
         if self.finished and not self._coloured:
             self._coloured = True
             if self.chunk.language:
                 self.changed()
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         return 0, self.chunk.text.count("\n") + 1 + bool(self.chunk.language and not self.chunk.part)
-
-
-class LazyBlock(Block):
-    """A restored answer: split into its blocks when it is first seen."""
-
-    lazy = True
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
-
-    def expand(self) -> list[Block]:
-        return answer_blocks(self.text) or [MarkdownBlock(Chunk("markdown", ""), {})]
-
-    def build(self, width: int) -> list[Row]:
-        return flow_text(self.text, width, prefix=GUTTER)
-
-    def source_size(self) -> tuple[int, int]:
-        return len(self.text), self.text.count("\n") + 1
-
-
-class AnswerStream:
-    """Text of one answer on its way into blocks."""
-
-    def __init__(self) -> None:
-        self.splitter = Splitter()
-        self.references: dict[str, Any] = {}
-        self.tail: list[Block] = []
-
-    def feed(self, text: str, *, end: bool = False) -> tuple[list[Block], list[Block]]:
-        """Take more text.
-
-        Returns:
-            The blocks that are finished and those of the tail; together they replace the former tail.
-        """
-        chunks = self.splitter.feed(text)
-        if end:
-            chunks += self.splitter.close()
-        old = {block.chunk: block for block in self.tail if isinstance(block, MarkdownBlock)}
-        done = [old.get(chunk) or self._block(chunk, finished=True) for chunk in chunks]
-        rest = [] if end else self.splitter.tail()
-        self.tail = [old.get(chunk) or self._block(chunk, finished=False) for chunk in rest]
-        return done, self.tail
-
-    def _block(self, chunk: Chunk, *, finished: bool) -> Block:
-        if chunk.kind == "code":
-            return CodeBlock(chunk, finished=finished)
-        return MarkdownBlock(chunk, self.references)
-
-
-def answer_blocks(text: str) -> list[Block]:
-    """A whole answer as blocks."""
-    return AnswerStream().feed(text, end=True)[0]
 
 
 def duration(seconds: float) -> str:

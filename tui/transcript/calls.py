@@ -85,7 +85,7 @@ class CallBlock(Block):
         self.text = text
         self.move("earlier")
 
-    def build(self, width: int) -> list[Row]:
+    def _build(self, width: int) -> list[Row]:
         rows = [self._head(width)]
         if not self.folded:
             for key, value in argument_items(self.arguments):
@@ -104,7 +104,7 @@ class CallBlock(Block):
                 pass
         return rows
 
-    def source_size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int]:
         if self.folded and self.state not in ("failed", "denied", "stopped"):
             return 0, 1 + bool(self.text)
         return len(self.text) + len(self.arguments), self.text.count("\n") + 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from qianda.tui.transcript.rows import TAB, Row, Run, flow, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pygments.lexer import Lexer
     from pygments.token import _TokenType  # pyright: ignore[reportPrivateUsage]  # it has no public name
 
@@ -71,11 +73,12 @@ def coloured_lines(source: str, language: str) -> list[list[Run]]:
 
 @lru_cache(maxsize=32)
 def _lexer(language: str) -> Lexer | None:
-    from pygments.lexers import get_lexer_by_name
+    import pygments.lexers
     from pygments.util import ClassNotFound
 
+    find: Callable[..., Lexer] = cast("Any", pygments.lexers).get_lexer_by_name
     try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=True)
+        return find(language, stripnl=False, ensurenl=True)
     except ClassNotFound:
         return None
 

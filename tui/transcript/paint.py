@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from qianda.tui.transcript.rows import Row
+from qianda.tui.transcript.rows import BLANK_ROW, Row
 
 COMPONENTS = (
     "user",
@@ -61,6 +62,29 @@ PREFIX = "transcript--"
 _KNOWN = frozenset(COMPONENTS)
 
 
+class Frame(NamedTuple):
+    """What all lines of one picture share.
+
+    Args:
+        width: columns, the scrollbar's included.
+        thumb: see ``scrollbar``.
+        highlight: the style of selected text.
+    """
+
+    width: int
+    thumb: tuple[int, int]
+    highlight: Style
+
+
+def scrollbar(total: int, top: int, height: int) -> tuple[int, int]:
+    """First line of the scrollbar's thumb and the one after its last; zeros when everything is visible."""
+    if total <= height:
+        return 0, 0
+    size = max(1, height * height // total)
+    start = round((height - size) * top / (total - height))
+    return start, start + size
+
+
 class Painter:
     """Turns rows into strips; strips of the frame before are used again.
 
@@ -74,7 +98,6 @@ class Painter:
         self.base = base
         self._styles: dict[str, Style] = {"": base}
         self._strips: dict[tuple[int, bool | None], tuple[Row, Strip]] = {}
-        self._frame: dict[tuple[int, bool | None], tuple[Row, Strip]] = {}
 
     def style(self, names: str) -> Style:
         """The terminal style of style names; ``link=URL`` and ``@toggle=SERIAL`` make text that can be clicked."""
@@ -94,32 +117,43 @@ class Painter:
             self._styles[names] = style
         return style
 
-    def begin(self) -> None:
-        """A new frame: strips that it does not use are forgotten at its end."""
-        self._frame = {}
-
-    def end(self) -> None:
-        """The frame is done."""
-        self._strips = self._frame
-
-    def strip(self, row: Row, width: int, thumb: bool | None) -> Strip:
-        """A row as a strip of exactly this width.
+    def strips(
+        self,
+        rows: Sequence[tuple[Row, tuple[int, int] | None]],
+        first: int,
+        count: int,
+        frame: Frame,
+        *,
+        whole: bool,
+    ) -> list[Strip]:
+        """Draw lines of the window.
 
         Args:
-            row: the row.
-            width: columns.
-            thumb: what the last column shows of the scrollbar: its thumb, its track, or (None) nothing.
+            rows: the rows that there are, and which of their characters are selected.
+            first: number of the first line in the window.
+            count: lines to draw; those without a row are blank.
+            frame: what is the same for all lines.
+            whole: these are all lines, so that strips of former frames that they do not use can go.
         """
-        key = (id(row), thumb)
-        found = self._strips.get(key) or self._frame.get(key)
-        if found is None or found[0] is not row or found[1].cell_length != width:
-            segments = [Segment(text, self.style(names)) for text, names in row.runs]
-            found = (row, self._pad(segments, row, width, thumb))
-        self._frame[key] = found
-        return found[1]
+        drawn: list[Strip] = []
+        new: dict[tuple[int, bool | None], tuple[Row, Strip]] = {}
+        start, end = frame.thumb
+        for index in range(count):
+            row, span = rows[index] if index < len(rows) else (BLANK_ROW, None)
+            thumb = (start <= first + index < end) if end else None
+            if span is not None:
+                drawn.append(self._selected(row, span, thumb, frame))
+                continue
+            found = self._strips.get((id(row), thumb))
+            if found is None or found[0] is not row or found[1].cell_length != frame.width:
+                segments = [Segment(text, self.style(names)) for text, names in row.runs]
+                found = (row, self._pad(segments, row, frame.width, thumb))
+            new[id(row), thumb] = found
+            drawn.append(found[1])
+        self._strips = new if whole else self._strips | new
+        return drawn
 
-    def selected(self, row: Row, width: int, thumb: bool | None, span: tuple[int, int], highlight: Style) -> Strip:
-        """A row of which the characters in ``span`` are selected; an end of -1 means up to its last."""
+    def _selected(self, row: Row, span: tuple[int, int], thumb: bool | None, frame: Frame) -> Strip:
         start, end = span
         end = len(row.text) if end < 0 else end
         segments: list[Segment] = []
@@ -129,9 +163,9 @@ class Painter:
             left, right = max(start - position, 0), min(max(end - position, 0), len(text))
             for piece, chosen in ((text[:left], False), (text[left:right], True), (text[max(right, left) :], False)):
                 if piece:
-                    segments.append(Segment(piece, style + highlight if chosen else style))
+                    segments.append(Segment(piece, style + frame.highlight if chosen else style))
             position += len(text)
-        return self._pad(segments, row, width, thumb)
+        return self._pad(segments, row, frame.width, thumb)
 
     def offsets(self, row: Row, key: int) -> Strip:
         """The row for finding out what the mouse points at."""

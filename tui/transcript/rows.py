@@ -47,9 +47,11 @@ def width_of(text: str) -> int:
 
 # What would move the cursor, switch colours or reverse the reading direction is shown, not obeyed: text comes from
 # models, tools and files, and an approval must show what will really run.
-_VISIBLE = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)}
-_VISIBLE |= {0x7F: "\u2421"} | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
-_VISIBLE |= dict.fromkeys((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029), "\ufffd")
+_VISIBLE: dict[int, str] = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)},
+    **dict.fromkeys((*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)), "\ufffd"),
+    0x7F: "\u2421",
+}
 _SUSPECT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -168,7 +170,8 @@ def flow(
     Args:
         runs: the text, without newlines.
         width: columns for text and prefix together.
-        first: what stands before the first row; ``rest``: before the others. Both of the same width.
+        first: what stands before the first row.
+        rest: what stands before the others; as wide as ``first``.
         gutter: leading characters of ``first`` that are not copied.
         fill: see ``Row``.
     """

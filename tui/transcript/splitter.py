@@ -90,24 +90,27 @@ class Splitter:
         return done
 
     def tail(self) -> list[Chunk]:
-        """What the unfinished rest would be if the text ended here."""
-        rest = copy.copy(self)
-        rest._lines, rest._done = list(self._lines), []
-        partial = self._partial.removesuffix("\r")
-        if partial and not _UNDECIDED.match(partial):
-            rest._line(partial)
-        rest._flush()
-        return rest._done
+        """What the unfinished rest would be if the text ended here; a line's first marks wait for what they mean."""
+        return copy.copy(self).close(undecided=False)
 
-    def close(self) -> list[Chunk]:
-        """The text has ended: the last chunks."""
-        if self._partial:
-            self._line(self._partial.removesuffix("\r"))
-            self._partial = ""
+    def close(self, *, undecided: bool = True) -> list[Chunk]:
+        """The text has ended: the last chunks.
+
+        Args:
+            undecided: whether a last line counts that has only marks so far, and may yet become a list or a fence.
+        """
+        partial, self._partial = self._partial.removesuffix("\r"), ""
+        if partial and (undecided or not _UNDECIDED.match(partial)):
+            self._line(partial)
         self._flush()
         done, self._done = self._done, []
         self._fence = None
         return done
+
+    def __copy__(self) -> Splitter:
+        other = Splitter()
+        vars(other).update(vars(self), _lines=list(self._lines), _done=[])
+        return other
 
     def _flush(self) -> None:
         """Finish the chunk that is being collected."""

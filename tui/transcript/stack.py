@@ -35,7 +35,7 @@ class Stack:
         """Add a block at the end."""
         block.serial = self._next
         # A lazy block leaves serials free for the blocks that it becomes, at most one for each line.
-        self._next += block.source_size()[1] + 2 if block.lazy else 1
+        self._next += block.lines + 2 if block.lazy else 1
         self.blocks.append(block)
         if self.width:
             block.estimate(self.width)

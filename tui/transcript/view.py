@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from qianda.tui.transcript.blocks import AnswerStream, Block, NoticeBlock, ThinkingBlock
+from qianda.tui.transcript.answer import AnswerStream
+from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock
 from qianda.tui.transcript.calls import CallBlock
-from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Painter
-from qianda.tui.transcript.rows import BLANK_ROW
+from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Frame, Painter, scrollbar
 from qianda.tui.transcript.selection import row_key, selected_text
 from qianda.tui.transcript.stack import Stack
 
 FASTEST = 0.05
 """Seconds between flushes at least."""
 WHEEL_ROWS = 3
-LINKS = ("http://", "https://", "mailto:")
 
 Target = ThinkingBlock | AnswerStream | CallBlock
 
@@ -43,6 +45,12 @@ class Transcript(ScrollView, can_focus=False):
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
     ]
+
+    @dataclass
+    class LinkClicked(Message):
+        """A link of an answer was clicked."""
+
+        url: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,9 +157,9 @@ class Transcript(ScrollView, can_focus=False):
         self.stack.resize(width - 1)
         top = self.stack.settle(height, follow=self.follow)
         # Not through the reactive attributes: those would lay out the whole screen.
-        self.set_reactive(Widget.virtual_size, Size(width, self.stack.total))
+        self.set_reactive(cast("Reactive[Size]", Widget.virtual_size), Size(width, self.stack.total))
         self.set_reactive(Widget.scroll_y, float(top))
-        self.set_reactive(Widget.scroll_target_y, float(top))
+        self.set_reactive(cast("Reactive[float]", Widget.scroll_target_y), float(top))
         self.refresh()
 
     def move(self, rows: int) -> None:
@@ -188,7 +196,7 @@ class Transcript(ScrollView, can_focus=False):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Textual itself scrolls when a selection is dragged over the edge, or the window grew."""
-        if not self.stack.width:
+        if not self.stack.width or round(old_value) == round(new_value):
             return
         rows = round(new_value) - self.stack.offset(self.stack.top[0]) - self.stack.top[1]
         if rows and (not self.follow or (rows < 0 and self.screen.selections)):
@@ -257,9 +265,8 @@ class Transcript(ScrollView, can_focus=False):
         self.settle()
 
     def action_open_link(self, url: str) -> None:
-        """Open a link in the browser."""
-        if url.startswith(LINKS):
-            self.app.open_url(url)
+        """A link was clicked."""
+        self.post_message(self.LinkClicked(url))
 
     # Drawing
 
@@ -291,26 +298,14 @@ class Transcript(ScrollView, can_focus=False):
             return [Strip.blank(crop.width, painter.base)] * crop.height
         top = self.scroll_offset.y
         selection = self.text_selection
-        first, last = self._thumb(top, height)
-        rows = list(self.stack.window(top + crop.y, crop.height))
-        strips: list[Strip] = []
-        painter.begin()
-        for y in range(crop.y, crop.y + crop.height):
-            thumb = (first <= y < last) if last else None
-            if y - crop.y >= len(rows):
-                strips.append(painter.strip(BLANK_ROW, width, thumb))
-                continue
-            block, number, row = rows[y - crop.y]
-            span = selection.get_span(row_key(block, number)) if selection is not None else None
-            if span is None:
-                strips.append(painter.strip(row, width, thumb))
-            else:
-                strips.append(painter.selected(row, width, thumb, span, self.selection_style))
-        if crop.height == height:
-            painter.end()
+        frame = Frame(width, scrollbar(self.stack.total, top, height), self.selection_style)
+        rows = [
+            (row, selection.get_span(row_key(block, number)) if selection is not None else None)
+            for block, number, row in self.stack.window(top + crop.y, crop.height)
+        ]
+        strips = painter.strips(rows, crop.y, crop.height, frame, whole=crop.height == height)
         for line_filter in self.get_line_filters():
-            background = self.background_colors[1]
-            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+            strips = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in strips]
         if crop.width != width:
             strips = [strip.crop(crop.x, crop.x + crop.width) for strip in strips]
         self._paint_cost = time.perf_counter() - started
@@ -321,15 +316,6 @@ class Transcript(ScrollView, can_focus=False):
         for block, number, row in self.stack.window(self.scroll_offset.y + y, 1):
             return self.painter.offsets(row, row_key(block, number))
         return Strip.blank(self.size.width)
-
-    def _thumb(self, top: int, height: int) -> tuple[int, int]:
-        """First row of the scrollbar's thumb and the one after its last; zeros when everything is visible."""
-        total = self.stack.total
-        if total <= height:
-            return 0, 0
-        size = max(1, height * height // total)
-        start = round((height - size) * top / (total - height))
-        return start, start + size
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text as it was before wrapping."""

@@ -1,0 +1,258 @@
+"""The chat behind the screen: opens the agent, sends prompts, follows runs, asks for approvals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from qianda.models.errors import QiandaError
+from qianda.tui.screen import ChatScreen
+from qianda.tui.transcript.blocks import NoticeBlock, UserBlock
+
+if TYPE_CHECKING:
+    from qianda.models.resolve import Endpoint
+    from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tui.approval import ApprovalPane
+    from qianda.tui.conversation import ChatRun, Conversation, OpenAgent
+    from qianda.tui.run_view import RunView
+
+CLOSE_SECONDS = 3.0
+"""How long a run and the agent may take to close when the program is left."""
+EVENTS_AT_ONCE = 256
+"""Events shown before keys get their turn."""
+DEMO = (
+    "This is a demo model, not a Qwen: fine for a first look, and often wrong. "
+    "Connect a real one: qianda --server URL, or see qianda doctor"
+)
+
+log = logging.getLogger(__name__)
+
+
+class Chat:
+    """One conversation on the screen.
+
+    Args:
+        screen: where it shows.
+        open_agent: finds the server and gives the agent; called again after a failure.
+        session: the conversation to go on with; None begins a new one.
+
+    Attributes:
+        session: the conversation's name in the record.
+        recorded: whether anything was said in it.
+    """
+
+    def __init__(self, screen: ChatScreen, open_agent: OpenAgent, session: str | None) -> None:
+        self.session = session or new_session_name()
+        self.recorded = False
+        self._screen = screen
+        self._transcript, self._status = screen.transcript, screen.status
+        self._open_agent = open_agent
+        self._restore = session is not None
+        self._conversation: Conversation | None = None
+        self._new_conversation: Callable[[str], Conversation] | None = None
+        self._open_task: asyncio.Task[None] | None = None
+        self._leaving = asyncio.Event()
+        self._queued: list[tuple[str, UserBlock]] = []
+        self._run: ChatRun | None = None
+        self._run_task: asyncio.Task[None] | None = None
+        self._view: RunView | None = None
+        self._unread: list[str] = []
+        self._noticed: set[str] = set()
+        self._asking = asyncio.Lock()
+        self._pane: ApprovalPane | None = None
+        self._answer: asyncio.Future[Decision] | None = None
+
+    # The agent
+
+    def open(self) -> None:
+        """Look for a model, unless there is one or that is going on."""
+        if self._conversation is None and (self._open_task is None or self._open_task.done()):
+            self._open_task = asyncio.create_task(self._keep_open())
+
+    async def _keep_open(self) -> None:
+        """Open the agent and keep it until the program is left: it is closed in the task that opened it."""
+        self._status.busy("looking for a model")
+        try:
+            agent = await self._open_agent(self.approve, self.say)
+            async with agent:
+                endpoint = await agent.endpoint()
+                self._new_conversation = agent.session
+                self._conversation = agent.session(self.session)
+                self._opened(endpoint, self._conversation)
+                await self._leaving.wait()
+        except Exception as error:
+            self._conversation = None
+            self._explain(error, "Ctrl+R tries again")
+        finally:
+            if self._run is None:
+                self._status.idle()
+
+    def _opened(self, endpoint: Endpoint, conversation: Conversation) -> None:
+        label = [endpoint.model, endpoint.kind.title, *(["demo model"] if endpoint.demo else [])]
+        self._status.say(model=" · ".join(label), window=endpoint.window)
+        self._status.idle()
+        if self._restore:
+            from qianda.tui.run_view import restored_blocks
+
+            self._restore = False
+            waiting = [block for _, block in self._queued]
+            self._transcript.remove_blocks(waiting)
+            self._transcript.add(*restored_blocks(conversation.messages), *waiting)
+        if endpoint.demo:
+            self.say(DEMO)
+        if self._queued:
+            texts = [text for text, _ in self._queued]
+            self._queued.clear()
+            self._start("\n\n".join(texts))
+
+    async def close(self) -> None:
+        """Stop the run and close the agent, so that nothing is lost and no process stays behind."""
+        self._leaving.set()
+        if self._run is not None:
+            self._run.cancel()
+        if self._conversation is None and self._open_task is not None:
+            self._open_task.cancel()
+        tasks: list[asyncio.Task[Any]] = [task for task in (self._run_task, self._open_task) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+
+    # Sending and running
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is going on."""
+        return self._run is not None
+
+    def send(self, text: str) -> None:
+        """Take a text from the person: a prompt, or steering while a run goes on."""
+        if self._run is not None:
+            self._run.steer(text)
+            self._unread.append(text)
+            self._status.say(waiting=len(self._unread))
+            return
+        block = UserBlock(text)
+        self._transcript.follow = True
+        self._transcript.add(block)
+        if self._conversation is None:
+            self._queued.append((text, block))
+            self.open()
+        else:
+            self._start(text)
+
+    def stop(self) -> None:
+        """Back from a reason, else stop the run, else take back what waits for a model."""
+        if self._pane is not None and self._pane.back():
+            return
+        if self._run is not None:
+            self._status.busy("stopping")
+            self._run.cancel()
+        elif self._queued:
+            text, block = self._queued.pop()
+            self._transcript.remove_blocks([block])
+            self._screen.editor.put_back(text)
+
+    def clear(self) -> None:
+        """Begin a new conversation."""
+        if self._run is not None:
+            self.say("Stop the run first: Esc")
+            return
+        self.session, self.recorded, self._restore = new_session_name(), False, False
+        self._transcript.clear()
+        self._noticed.clear()
+        self._queued.clear()
+        self._status.say(tokens=0)
+        if self._new_conversation is not None and self._conversation is not None:
+            self._conversation = self._new_conversation(self.session)
+
+    def say(self, text: str) -> None:
+        """A line from the program; also what the agent says while it opens."""
+        block = NoticeBlock(text)
+        if self._view is not None:
+            self._view.hold(block)
+        else:
+            self._transcript.add(block)
+
+    def _explain(self, error: Exception, cure: str = "") -> None:
+        if not isinstance(error, QiandaError):
+            log.error("Unexpected failure in the chat", exc_info=error)
+        text = (str(error) or type(error).__name__).rstrip(".")
+        self._transcript.add(NoticeBlock(f"{text}. {cure}" if cure else text, "error"))
+
+    def _start(self, prompt: str) -> None:
+        assert self._conversation is not None
+        try:
+            self._run = self._conversation.stream(prompt)
+        except QiandaError as error:
+            self._explain(error)
+        else:
+            self._run_task = asyncio.create_task(self._follow(self._run, prompt))
+
+    async def _follow(self, run: ChatRun, prompt: str) -> None:
+        """Show the events of a run."""
+        from qianda.models.events import InputReceived, RunFinished
+        from qianda.tui.run_view import RunView
+
+        self._view = view = RunView(self._transcript, self._status, self._noticed)
+        reason = ""
+        shown = 0
+        try:
+            async with run:
+                self.recorded = True
+                async for event in run:
+                    if isinstance(event, InputReceived) and event.steering and self._unread:
+                        del self._unread[0]
+                    elif isinstance(event, RunFinished):
+                        reason = event.reason
+                    view.show(event)
+                    shown += 1
+                    if shown % EVENTS_AT_ONCE == 0:
+                        await asyncio.sleep(0)
+        except Exception as error:
+            view.close()
+            self._explain(error)
+        finally:
+            view.close()
+            self._run = self._view = None
+            self._status.idle()
+            self._status.say(waiting=0)
+        self._after(reason, prompt)
+
+    def _after(self, reason: str, prompt: str) -> None:
+        unread, self._unread = self._unread, []
+        if reason == "cancelled":
+            self._screen.editor.put_back(prompt)
+            if unread:
+                self.say(f"The model did not read: {' / '.join(unread)}")
+        elif unread and not self._leaving.is_set():  # said when the last reply was already on its way
+            self.send("\n\n".join(unread))
+
+    # Approvals
+
+    async def approve(self, request: ApprovalRequest) -> Decision:
+        """Ask the person; one question at a time."""
+        from qianda.tui.approval import ApprovalPane
+
+        async with self._asking:
+            screen = self._screen
+            self._answer = asyncio.get_running_loop().create_future()
+            self._pane = ApprovalPane(request, self._answer)
+            screen.editor.display = False
+            try:
+                await screen.pane.mount(self._pane)
+                decision = await self._answer
+            finally:
+                self._pane.remove()
+                self._pane = self._answer = None
+                screen.editor.display = True
+                screen.editor.focus()
+            if self._view is not None:
+                self._view.answered(request.call_id)
+            return decision
+
+
+def new_session_name() -> str:
+    """A name for a conversation that sorts by time."""
+    return f"{datetime.now().astimezone():chat-%Y%m%d-%H%M%S}"

@@ -1,0 +1,37 @@
+"""The one screen: transcript, prompt or approval, status line."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+
+from qianda.tui.prompt import PromptArea
+from qianda.tui.status import StatusLine
+from qianda.tui.transcript.view import Transcript
+
+
+class Pane(Container):
+    """Holds the prompt, or an approval in its place."""
+
+    BLANK = True
+
+
+class ChatScreen(Screen[None]):
+    """Draws nothing itself, so that an update draws only what changed."""
+
+    BLANK = True
+    AUTO_FOCUS = "PromptArea"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transcript = Transcript()
+        self.editor = PromptArea()
+        self.status = StatusLine()
+        self.pane = Pane(self.editor, id="pane")
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield self.transcript
+        yield self.pane
+        yield self.status
