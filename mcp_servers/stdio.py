@@ -27,12 +27,12 @@ async def serve_stdio(targets: Sequence[str], *, workspace: Path | None = None, 
     Raises:
         ConfigurationError: there is nothing to serve, or the workspace is not a folder.
     """
-    # Before the user's file, whose folder goes in front of the import path.
-    from mcp.server.stdio import stdio_server
-
     folder = (workspace or Path.cwd()).resolve()
     if not folder.is_dir():
         raise ConfigurationError(f"The workspace {folder} is not a folder")
+    # Before the user's file, whose folder goes in front of the import path.
+    from mcp.server.stdio import stdio_server
+
     server = build_server(load_targets(targets, read_only=read_only), workspace=folder)
     try:
         async with stdio_server() as (incoming, outgoing):
