@@ -51,7 +51,7 @@ def test_watch_a_run(house: Path, tmp_path: Path, key: str, written: bool) -> No
     assert shown.endswith("That was it.\n")
     assert (tmp_path / "count.txt").exists() is written
     assert ("write_file done" in shown) is written
-    assert ("write_file denied: not now" in shown) is not written
+    assert ("write_file denied: The user said no: not now" in shown) is not written
 
 
 def test_the_test_with_a_script(house: Path) -> None:
