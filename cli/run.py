@@ -17,7 +17,7 @@ from qianda.cli.prompt import attach, read_prompt
 from qianda.cli.render import RunView
 from qianda.cli.terminal import Terminal
 from qianda.models.errors import LimitReached
-from qianda.models.events import ApprovalAsked, CallDenied, Event, Notice, to_json
+from qianda.models.events import ApprovalAsked, CallDenied, Event, InputReceived, Notice, to_json
 from qianda.models.messages import Content
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class _Watcher:
         self._asks = self._live and can_ask()
         self._denied: list[str] = []
         self._unasked = False
+        self._opening = True
         # Off a terminal stdout has the answer alone, so what --verbose tells goes to stderr.
         shown_on = terminal if self._live else replace(terminal, out=terminal.err, interactive=False, colour=False)
         silent = output.quiet or not (self._live or output.verbose)
@@ -105,8 +106,10 @@ class _Watcher:
             case CallDenied() if event.by != "person":
                 self._denied.append(event.name)
                 self._unasked |= event.by == "nobody"
-            case Notice() if not self._live and not self._output.quiet:
-                complain(event.text)
+            case Notice() if self._opening and not (self._live or self._output.quiet or self._output.verbose):
+                complain(event.text)  # what could not be opened, such as an MCP server
+            case InputReceived():
+                self._opening = False
             case _:
                 pass
 
@@ -131,6 +134,8 @@ class _Watcher:
             complain(f"Interrupted; what was done so far is recorded as run {run.id} in {record_path()}")
             return INTERRUPTED
         self._answer(result.output)
+        if result.finish == "length" and not self._live:
+            complain("The answer was cut at the server's output limit")
         if not self._denied:
             return DONE
         calls = (

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from qianda.cli.main import main
 from qianda.models.config import data_dir
 from qianda.models.events import CallFinished, RunFinished, RunStarted, from_json
 from qianda.testing import Call, Fault, ScriptedServer, Turn, serving
@@ -24,13 +28,31 @@ from qianda.testing import Call, Fault, ScriptedServer, Turn, serving
 PROGRAM = [sys.executable, "-m", "qianda"]
 
 
-def qianda(*arguments: str, stdin: str | bytes = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end, with nothing but pipes."""
-    content = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(
-        [*PROGRAM, *arguments], input=content, capture_output=True, env=os.environ | variables, timeout=50, check=False
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+Done = subprocess.CompletedProcess[str]
+
+
+def program(*arguments: str, stdin: str = "", **variables: str) -> Done:
+    """Run the real program to its end, with nothing but pipes."""
+    environment = os.environ | variables
+    options: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "timeout": 50}
+    return subprocess.run([*PROGRAM, *arguments], input=stdin, env=environment, check=False, **options)
+
+
+def qianda(*arguments: str, stdin: str | bytes = "", **variables: str) -> Done:
+    """Run the program inside this process, which is much cheaper, with files in place of pipes."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "stdin").write_bytes(stdin.encode() if isinstance(stdin, str) else stdin)
+    with (
+        mock.patch.dict(os.environ, variables),
+        (folder / "stdin").open(encoding="utf-8") as given,
+        (folder / "stdout").open("w", encoding="utf-8") as out,
+        (folder / "stderr").open("w", encoding="utf-8") as err,
+        mock.patch.multiple(sys, stdin=given, stdout=out, stderr=err),
+    ):
+        code = main(arguments)
+    texts = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+    shutil.rmtree(folder)
+    return subprocess.CompletedProcess([], code, *texts)
 
 
 @pytest.fixture
@@ -40,7 +62,7 @@ def scripted() -> Iterator[Callable[..., ScriptedServer]]:
         yield lambda *turns, **options: stack.enter_context(serving(ScriptedServer(*turns, **options)))
 
 
-def run(server: ScriptedServer, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(server: ScriptedServer, *arguments: str, **options: Any) -> Done:
     return qianda("run", "--server", server.url, *arguments, **options)
 
 
@@ -48,7 +70,7 @@ def messages(server: ScriptedServer, request: int = -1) -> list[dict[str, Any]]:
     return [message for message in server.requests[request]["messages"] if message["role"] != "system"]
 
 
-def refused(done: subprocess.CompletedProcess[str], code: int, *fragments: str) -> None:
+def refused(done: Done, code: int, *fragments: str) -> None:
     """The program said what is wrong in one line, and nothing else."""
     assert done.stdout == ""
     assert done.stderr.startswith("qianda: ")
@@ -69,7 +91,7 @@ def test_a_pipe_gets_the_answer_alone(scripted: Scripted) -> None:
         Turn("It is 51.", reasoning="3*17"),
     )
     server = scripted(*turns)
-    done = run(server, "Read price.txt. It holds a number; multiply it by 3.")
+    done = program("run", "--server", server.url, "Read price.txt. It holds a number; multiply it by 3.")
     assert (done.returncode, done.stdout, done.stderr) == (0, "It is 51.\n", "")
     assert "17" in messages(server)[-1]["content"]
 
@@ -102,7 +124,7 @@ def test_files_are_attached_with_their_names_and_images_as_images(scripted: Scri
 
 def test_json_is_every_event_as_a_line(scripted: Scripted) -> None:
     server = scripted(Turn(calls=[Call("calculator", {"expression": "23*17"})]), Turn("391"))
-    done = run(server, "Compute", "--json")
+    done = program("run", "--server", server.url, "Compute", "--json")
     events = [from_json(line) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (0, "")
     assert isinstance(events[0], RunStarted)
@@ -116,13 +138,13 @@ def test_json_is_every_event_as_a_line(scripted: Scripted) -> None:
 def test_a_call_that_needs_consent_is_denied_without_a_terminal_and_yes_allows_it(scripted: Scripted) -> None:
     turns = (Turn(calls=[Call("write_file", {"path": "r.txt", "content": "391"})]), Turn("I could not."))
     server = scripted(*turns, *turns)
-    done = run(server, "Save it")
+    done = program("run", "--server", server.url, "Save it")
     assert (done.returncode, done.stdout) == (3, "I could not.\n")
     assert done.stderr.count("\n") == 1
     assert "write_file" in done.stderr
     assert "--yes" in done.stderr
     assert not Path("r.txt").exists()
-    done = run(server, "Save it", "--yes")
+    done = program("run", "--server", server.url, "Save it", "--yes")
     assert (done.returncode, done.stderr) == (0, "")
     assert Path("r.txt").read_text().strip() == "391"
 
@@ -137,8 +159,8 @@ def test_read_only_denies_by_rule(scripted: Scripted) -> None:
 
 def test_a_session_goes_on_in_the_next_process(scripted: Scripted) -> None:
     server = scripted("Nice to meet you, Li.", "You are Li.")
-    assert run(server, "I am Li", "--session", "trip").returncode == 0
-    assert run(server, "Who am I?", "--session", "trip").stdout == "You are Li.\n"
+    assert program("run", "--server", server.url, "I am Li", "--session", "trip").returncode == 0
+    assert program("run", "--server", server.url, "Who am I?", "--session", "trip").stdout == "You are Li.\n"
     assert [message["content"] for message in messages(server)] == ["I am Li", "Nice to meet you, Li.", "Who am I?"]
 
 
@@ -152,7 +174,7 @@ def test_cwd_is_where_tools_work_and_attachments_come_from_here(scripted: Script
     Path("work").mkdir()
     Path("work/inside.txt").write_text("x")
     Path("here.txt").write_text("attached")
-    server = scripted(Turn(calls=[Call("list_files")]), Turn("ok"))
+    server = scripted(Turn(calls=[Call("list_files", {"path": "."})]), Turn("ok"))
     assert run(server, "List", "--cwd", "work", "--file", "here.txt").returncode == 0
     assert "inside.txt" in messages(server)[-1]["content"]
     assert "attached" in messages(server)[0]["content"]
@@ -360,11 +382,14 @@ def test_an_empty_answer_twice_is_exit_code_1(scripted: Scripted) -> None:
         (["--mcp", ""], "MCP"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], fragment: str) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], fragment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("binary.bin").write_bytes(b"\x7fELF\0\0")
     Path("latin.txt").write_bytes(b"caf\xe9")
     Path("sound.wav").write_bytes(b"RIFF")
-    refused(qianda("run", "Hi", *arguments), 2, fragment)
+    code = main(["run", "Hi", *arguments])
+    refused(subprocess.CompletedProcess([], code, *capsys.readouterr()), 2, fragment)
 
 
 def test_no_prompt_or_one_that_is_not_text() -> None:
