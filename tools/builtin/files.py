@@ -31,7 +31,7 @@ def list_files(path: str, context: Context) -> str:
     with explained(context.workspace, folder, "list"):
         if folder.exists() and not folder.is_dir():
             raise ToolError(f'"{name}" is a file, not a folder; use read_file to see what is in it')
-        entries = sorted(os.scandir(folder), key=lambda entry: (not entry.is_dir(), entry.name.casefold()))
+        entries = sorted(os.scandir(folder), key=lambda entry: (not _is_folder(entry), entry.name.casefold()))
     for entry in entries:
         if entry.name.startswith("."):
             hidden += 1
@@ -56,11 +56,13 @@ def read_file(path: str, context: Context) -> str:
         context: says where the workspace is
     """
     file = read_text(context.workspace, resolve(context.workspace, path))
-    if not file.text:
-        return "(the file is empty)"
+    if not file.text.strip():
+        return "(the file holds only white space)" if file.text else "(the file is empty)"
     note = "" if file.encoding in ("utf-8", "utf-8-sig") else f"(read as {file.encoding}, it is not UTF-8)\n"
     if len(file.text) <= _LONGEST_TEXT:
-        return note + file.text.removesuffix("\n")  # small models take a last empty line for the end of the task
+        return note + file.text.removesuffix("\n").removesuffix(
+            "\r"
+        )  # small models take a last empty line for the end of the task
     return note + _head_and_tail(file.text)
 
 
@@ -77,6 +79,13 @@ def write_file(path: str, content: str, context: Context) -> str:
     written = write_text(context.workspace, target, content)
     size = f"{written.size:,} byte{'' if written.size == 1 else 's'}"
     return f"Wrote {size} to {shown(context.workspace, target)} ({'created' if written.created else 'replaced'})"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _line(workspace: Path, entry: os.DirEntry[str]) -> str:

@@ -69,10 +69,10 @@ async def _search(root: Path, pattern: str, where: str, glob: str) -> tuple[list
     """Matches, one more than are shown at most, and what went wrong."""
     ripgrep = shutil.which("rg")
     if ripgrep is not None:
-        globs = ["--glob", glob] if glob else []
-        matches, problem = await _collect(
-            [ripgrep, *_RIPGREP, *globs, "-e", pattern, "--", where if where == "." else f"./{where}"], root
-        )
+        # A type of our own, because --glob would bring back what .gitignore leaves out; types know only file names.
+        only = ["--glob", glob] if "/" in glob else ["--type-add", f"wanted:{glob}", "--type", "wanted"]
+        options = [*_RIPGREP, *(only if glob else []), "-e", pattern]
+        matches, problem = await _collect([ripgrep, *options, "--", where if where == "." else f"./{where}"], root)
         if matches or "regex parse error" not in problem:
             return matches, problem
     # In a process of its own: Python's expressions can take for ever, and nothing else runs meanwhile.

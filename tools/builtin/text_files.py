@@ -106,8 +106,8 @@ def write_text(workspace: Path, path: Path, text: str, encoding: str = "utf-8") 
             raise ToolError(f'"{name}" is not a regular file but a device, pipe or socket; it cannot be written')
         mode = path.stat().st_mode if path.exists() else None
         # To replace a file that is write-protected would be possible, but its owner did not mean that.
-        if mode is not None and not os.access(path, os.W_OK):
-            raise PermissionError
+        if mode is not None:
+            os.close(os.open(path, os.O_WRONLY))
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, content, mode)
     return Written(created=mode is None, size=len(content))
