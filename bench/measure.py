@@ -21,7 +21,7 @@ PROMPT = "What is 17 and 25 together? Add them with the tool."
 TURNS, RUNS = 5, 40
 TOKENS, ANSWERS = 20_000, 2
 LONG = 500
-EARLY, LATE = range(45, 55), range(490, 500)
+EARLY, LATE = range(40, 60), range(480, 500)
 SCHEMA = {
     "type": "function",
     "function": {
