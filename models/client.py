@@ -17,7 +17,7 @@ from qianda.models.family import Sampling, find_family
 from qianda.models.http import is_connect_error, send, sse_data
 from qianda.models.messages import Message, ToolSchema
 from qianda.models.reader import ReplyReader
-from qianda.models.reply import FinishPiece, Piece
+from qianda.models.reply import Piece
 from qianda.models.resolve import Endpoint, bearer
 from qianda.models.servers import not_a_model_server
 from qianda.models.wire import MessageEncoder, sampling_body, thinking_body, tool_body
@@ -132,7 +132,8 @@ class Client:
 
     async def _once(self, body: bytes, tools: Sequence[ToolSchema]) -> AsyncGenerator[list[Piece]]:
         url = f"{self.endpoint.url}/chat/completions"
-        reader = ReplyReader(tools=tools, thinking_open=self._family.opens and self._thinks is not False)
+        thinks = self._thinks is not False
+        reader = ReplyReader(tools=tools, thinking_open=self._family.opens and thinks, thinking=thinks)
         options = {"timeout": self._seconds} if self._seconds else {}
         async with send(self._http, "POST", url, headers=self._headers, content=body, **options) as response:
             self._reached = True
@@ -149,10 +150,9 @@ class Client:
                             finished = True
                         else:
                             pieces += reader.feed(self._decode(data))
-                    finished = finished or any(isinstance(piece, FinishPiece) for piece in pieces)
                     if pieces:
                         yield pieces
-            if not finished:
+            if not finished and reader.finish_reason is None:
                 raise ServerUnreachable(f"The answer of {self.endpoint.url} broke off in the middle")
             if pieces := reader.close():
                 yield pieces
@@ -165,7 +165,7 @@ class Client:
             )
         if not body.lstrip().startswith(b"{"):
             raise not_a_model_server(self.endpoint.url)
-        return reader.read_response(self._decode(body)) + reader.close()
+        return reader.read_response(self._decode(body))
 
     def _decode(self, data: bytes) -> dict[str, Any]:
         try:

@@ -170,7 +170,7 @@ class LoopbackServer(ABC):
         """How often a client went away before it had its whole answer."""
         self._port = port
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._changed = asyncio.Event()
         self._fault: BaseException | None = None
 
@@ -207,8 +207,8 @@ class LoopbackServer(ABC):
 
             def begin(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 task = loop.create_task(self._converse(reader, writer))
-                self._connections.add(task)
-                task.add_done_callback(self._connections.discard)
+                self._connections[task] = writer
+                task.add_done_callback(self._connections.pop)
 
             return asyncio.StreamReaderProtocol(reader, begin, loop)
 
@@ -220,9 +220,11 @@ class LoopbackServer(ABC):
     ) -> None:
         if self._server is not None:
             self._server.close()
-            connections = list(self._connections)
-            for connection in connections:
+            await asyncio.sleep(0)  # a connection that was just accepted gets its task
+            connections = dict(self._connections)
+            for connection, writer in connections.items():
                 connection.cancel()
+                writer.close()  # a task that is cancelled before its first step closes nothing
             await asyncio.gather(*connections, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None
