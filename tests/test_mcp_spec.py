@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp import MCPServer, load_mcp_json
 from qianda.tools.mcp.content import visible
+from qianda.tools.mcp.failures import log_tail, start_failure
 from qianda.tools.mcp.mcp_tool import model_name
 
 
@@ -143,6 +144,42 @@ def test_a_wrong_mcp_json_is_one_line_about_what_is_wrong(tmp_path: Path, text: 
         load_mcp_json(tmp_path)
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("last_words", "hint"),
+    [
+        ("AttributeError: 'Server' object has no attribute 'list_resources'", True),
+        ("ImportError: cannot import name 'McpError' from 'mcp.shared.exceptions' (/x/mcp/shared/exceptions.py)", True),
+        ("ModuleNotFoundError: No module named 'mcp.server.fastmcp'", True),
+        ("ModuleNotFoundError: No module named 'sqlparse'", False),
+        ("ValueError: mcp needs a path", False),
+    ],
+)
+def test_a_server_for_the_first_sdk_is_told_how_to_get_it(last_words: str, hint: bool, tmp_path: Path) -> None:
+    error = start_failure(
+        MCPServer.parse("uvx mcp-server-sqlite --db-path 'my db'"),
+        ExceptionGroup("", [ExceptionGroup("", [RuntimeError("Connection closed")])]),
+        cwd=tmp_path,
+        returncode=1,
+        fault="",
+        tail=last_words,
+        log=tmp_path / "log",
+    )
+
+    assert last_words in str(error)
+    assert ("uvx --with 'mcp<2' mcp-server-sqlite --db-path 'my db'" in str(error)) is hint
+
+
+def test_the_telling_line_of_a_log_is_found(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(
+        b"old Error: not this\n--- start\nnode:internal\nError: Cannot find module 'x'\n  at f\xff\n\nNode v24\n"
+    )
+
+    assert log_tail(log, log.read_bytes().index(b"---")) == "Error: Cannot find module 'x'"
+    assert log_tail(log, log.stat().st_size) == ""
+    assert log_tail(tmp_path / "none", 0) == ""
 
 
 def test_names_of_tools_are_what_models_take_and_stay_apart() -> None:

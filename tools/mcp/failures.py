@@ -15,7 +15,7 @@ _LONGEST = 300
 _ERROR_LINE = re.compile(r"^\W*\w*(error|exception|fatal|panic)\w*\b", re.IGNORECASE)
 # A server written for the SDK's first generation that got its second: it fails while it imports.
 _OLD_SDK = re.compile(
-    r"(ImportError|ModuleNotFoundError|AttributeError|TypeError|NameError)\b.*\b(mcp|FastMCP|McpError)"
+    r"(ImportError|ModuleNotFoundError|AttributeError|TypeError)\b.*(\bmcp\b|FastMCP|McpError|'Server')"
 )
 _INSTALL = {
     "uvx": "Install uv, which brings uvx: pip install uv",
