@@ -43,6 +43,7 @@ class Approval:
     async def ask(self, asked: ApprovalAsked) -> Decision:
         """Show the call and wait for the answer; an empty one, or the end of the input, is No."""
         self._view.end_line()
+        _forget_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
         err = self._terminal.err
         err.write(self._terminal.style(f"? {clean(asked.name)}", "ask") + "\n")
         for line in question(asked.arguments, self._terminal):
@@ -65,10 +66,9 @@ class Approval:
                     return Decision.deny(answer)
 
     async def _read_line(self, stdin: TextIO) -> str:
-        """A line from the keyboard; what was typed before the question is no answer to it."""
+        """A line from the keyboard, or what there is at its end."""
         loop = asyncio.get_running_loop()
         descriptor = stdin.fileno()
-        _forget_typed(descriptor)
         waiting: asyncio.Future[str] = loop.create_future()
         self._waiting = waiting
 
