@@ -64,6 +64,7 @@ class ReplyReader:
         self._usage: dict[str, Any] = {}
         self._calls = 0
         self._after_call = False
+        self._tagged = False
         self._plain = False
         self._closed = False
         self.finish_reason: str | None = None
@@ -103,6 +104,8 @@ class ReplyReader:
             out.append(call)
         if not self._calls and not "".join(self._text).strip():
             self._look_into_reasoning(out, cut=cut)
+        elif self._tagged and (stray := self._untagged()) is not None:
+            out += (Reset(), ReasoningPiece(stray), TextPiece("".join(self._text)))
         out.append(UsagePiece(_usage(self._usage)))
         return out
 
@@ -115,6 +118,7 @@ class ReplyReader:
         reasoning = delta.get("reasoning") or delta.get("reasoning_content")
         if reasoning and isinstance(reasoning, str):
             self._splitter.settle()
+            self._tagged = True
             self._give_reasoning(reasoning, out)
         if content:
             if self._plain and "<" not in content:
@@ -176,12 +180,8 @@ class ReplyReader:
             out.append(TextPiece(text))
 
     def _give_reasoning(self, text: str, out: list[Piece]) -> None:
-        if not text:
-            return
-        self._reasoning.append(text)
-        if "<" in text:
-            text = text.replace(OPEN, "").replace(CLOSE, "")
         if text:
+            self._reasoning.append(text)
             out.append(ReasoningPiece(text))
 
     def _look_into_reasoning(self, out: list[Piece], *, cut: bool) -> None:
@@ -191,7 +191,7 @@ class ReplyReader:
         if not cut and "<" in reasoning:
             CallFinder(self._tools, self._indexes, self._formats).feed(reasoning, found)
         calls = [item for item in found if isinstance(item, WholeCall) and item.name in self._tools]
-        thought, _, rest = reasoning.replace(OPEN, "").partition(CLOSE)
+        thought, _, rest = reasoning.replace(OPEN, "").partition(CLOSE) if self._tagged else (reasoning, "", "")
         if calls:
             kept = "".join(item for item in found if isinstance(item, str))
             out += (Reset(), ReasoningPiece(kept), *calls)
@@ -199,6 +199,14 @@ class ReplyReader:
             out += (Reset(), ReasoningPiece(thought), TextPiece(rest.replace(CLOSE, "").strip("\r\n")))
         elif not self._thinking and thought.strip():
             out += (Reset(), TextPiece(thought.strip("\r\n")))
+        elif thought != reasoning:
+            out += (Reset(), ReasoningPiece(thought))
+
+    def _untagged(self) -> str | None:
+        """The reasoning without tags that the server left in it; None when there are none."""
+        reasoning = "".join(self._reasoning)
+        clean = reasoning.replace(OPEN, "").replace(CLOSE, "") if "<" in reasoning else reasoning
+        return None if clean == reasoning else clean
 
 
 def _joined(content: Any) -> str:

@@ -59,7 +59,7 @@ def coerce_text(text: str, schema: Schema, root: Schema, *, required: bool = Tru
         required: the parameter may not be left out.
     """
     types = types_of(schema, root)
-    if text.strip().lower() == "null" and not (required and types == {"string"}):
+    if len(text) < _LONGEST_NUMBER and text.strip().lower() == "null" and not (required and types == {"string"}):
         return None
     for kind in _ORDER:
         if kind in types:

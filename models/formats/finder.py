@@ -13,7 +13,7 @@ _THINK_END = "</think>"
 # A call is begun by "{" or "<function=" behind the tag; the tag alone may be a word in prose.
 _BEGIN = re.compile(r"<tool_call>\s{0,64}(?:\[\s{0,64})?(?:(?=(\{))|(?=<function=))")
 _MAYBE_BEGIN = re.compile(rf"<tool_call>\s{{0,64}}(?:\[\s{{0,64}})?(?:{beginnings(FUNCTION)})?\Z")
-_FUNCTION_NAME = re.compile(r"<function=\s*[\"']?([^>\n\"']{1,128}?)[\"']?\s*>")
+_FUNCTION_NAME = re.compile(r"<function=[ \t]*[\"']?([^<>\n\"']{1,128}?)[\"']?[ \t]*>")
 _LONGEST_NAME = 160
 _LONGEST_HEAD = 300
 # Spare brackets and commas behind a call are dropped, and the whitespace between calls with them.

@@ -31,7 +31,7 @@ from qianda.models.formats.coercion import coerce_text, types_of
 from qianda.models.formats.json_text import write_value
 from qianda.models.reply import CallPiece
 
-_NAME = r"=\s*[\"']?([^>\n\"']{0,128}?)[\"']?\s*[>\n]"
+_NAME = r"=[ \t]*[\"']?([^<>\n\"']{0,128}?)[\"']?[ \t]*[>\n]"
 _FUNCTION_TAG = re.compile("<function" + _NAME)
 _PARAMETER_TAG = re.compile("<parameter" + _NAME)
 _SPACE = r"\s{0,64}"
@@ -183,7 +183,7 @@ class XmlBody:
         search = at
         while end := self._value_end.search(text, search):
             if end.lastindex is None or self._is_next(end[1].strip()):
-                self._take(text[at : end.start()], out)
+                self._take(text[at : end.start()], out, last=True)
                 self._end_value(out)
                 return end.end() if end[0] == PARAMETER_END else end.start()
             search = end.end()
@@ -196,10 +196,11 @@ class XmlBody:
             self._take(text[at:stop], out)
         return stop
 
-    def _take(self, text: str, out: list[Item]) -> None:
+    def _take(self, text: str, out: list[Item], *, last: bool = False) -> None:
         """More of a value, shown at once where it can only be a string."""
         if self._live:
             shown = text if self._value else text.removeprefix("\n")
+            shown = shown.removesuffix("\n") if last else shown
             out.append(CallPiece(self._index, arguments=write_value(shown)[1:-1]))
         self._value.append(text)
 
