@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CHOICES = (
     ("no", "No"),
-    ("why", "No, and say why"),
+    ("tell", "No, and say why"),
     ("once", "Yes, once"),
     ("session", "Yes, and not asked again in this session for exactly this call"),
 )
@@ -116,7 +116,7 @@ class ApprovalPane(Widget):
                 self._decide(Decision.allow())
             case "session":
                 self._decide(Decision.allow(scope="session"))
-            case "why":
+            case "tell":
                 self.add_class("-why")
                 self.query_one("#why", Input).focus()
             case _:

@@ -187,12 +187,12 @@ def flow(
     return [
         Row(
             (*(rest if index else first), *cut_runs[index]),
-            prefix + width_of(text[start:end]),
+            prefix + sum(width_of(piece) for piece, _ in cut_runs[index]),
             join,
             rest_chars if index else gutter,
             fill,
         )
-        for index, (start, end, join) in enumerate(pieces)
+        for index, (_, _, join) in enumerate(pieces)
     ]
 
 

@@ -210,9 +210,9 @@ class Splitter:
             self._flush()
             self._lines.append(line)
         else:
-            lines.append(line)
             if len(lines) == CODE_PART + 2 and "|" in lines[0] and _TABLE_RULE.match(lines[1]):
                 self._cut_table()
+            self._lines.append(line)
 
     def _open_fence(self, found: re.Match[str], column: int, *, gap: bool) -> None:
         self._flush()
