@@ -302,7 +302,7 @@ class Run:
             self._system = 1
         note = {"session": self._session, "server": endpoint.title, "model": endpoint.model}
         resources.journal.note(self.id, "start", note | {"workspace": str(resources.workspace)})
-        self.emit(RunStarted, server=endpoint.title, model=endpoint.model, why=endpoint.why)
+        self.emit(RunStarted, server=endpoint.title, model=endpoint.label, why=endpoint.why)
         for text in resources.notices:
             self.emit(Notice, text=text)
         self.take_input(self._prompt)

@@ -46,6 +46,11 @@ class Endpoint:
     engine: EmbeddedServer | None = None
 
     @property
+    def label(self) -> str:
+        """The model, for a person: a demo model is called one wherever it shows."""
+        return f"{self.model} (demo model, not a Qwen)" if self.demo else self.model
+
+    @property
     def title(self) -> str:
         """The server, for a person."""
         return self.kind.title if self.engine else f"{self.kind.title} at {self.url}"
@@ -173,7 +178,7 @@ async def _embedded(model: str | None, why: str, *, download: bool, notify: Call
             )
     engine = await embedded.start_embedded(model if is_file else None, download=download, notify=notify)
     if not is_file:
-        why += "; so the demo model runs in this process" if "no model" in why else "; the demo model"
+        why += "; connect a real Qwen with --server URL (qianda doctor helps)"
     return Endpoint(
         url=engine.url,
         kind=server_kinds()["embedded"],
