@@ -7,12 +7,15 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qianda.models.formats.arguments import coerce, read_object
 from qianda.models.formats.coercion import coerce_text
 from qianda.models.formats.json_text import write_value
+
+# A machine that is busy with other things is no failure.
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
 
 characters = st.characters(exclude_categories=["Cs"])
 json_values = st.recursive(
@@ -28,12 +31,14 @@ json_values = st.recursive(
 json_objects = st.dictionaries(st.text(characters), json_values, max_size=5)
 
 
+@steady
 @given(json_objects)
 def test_valid_json_is_read_as_it_is(value: dict[str, Any]) -> None:
     assert read_object(json.dumps(value)) == value
     assert read_object(write_value(value)) == value
 
 
+@steady
 @given(json_objects)
 def test_double_encoded_arguments_are_decoded_twice(value: dict[str, Any]) -> None:
     assert read_object(json.dumps(json.dumps(value))) == value
@@ -42,6 +47,7 @@ def test_double_encoded_arguments_are_decoded_twice(value: dict[str, Any]) -> No
 words = st.text("ab \n\t\\'\"北서ط😀é{}:,")
 
 
+@steady
 @given(st.dictionaries(words, words | st.booleans() | st.none() | st.integers(), min_size=1))
 def test_python_literals_are_read(value: dict[str, Any]) -> None:
     assert read_object(repr(value)) == value
@@ -188,11 +194,13 @@ def test_values_are_fitted_to_the_schema(key: str, given_value: object, fitted: 
     assert (result, type(result)) == (fitted, type(fitted))
 
 
+@steady
 @given(json_objects)
 def test_a_schema_that_says_nothing_changes_nothing(value: dict[str, Any]) -> None:
     assert coerce(value, {"type": "object", "properties": {}}) == value
 
 
+@steady
 @given(json_values, st.sampled_from(sorted(SCHEMA["properties"])))
 def test_coercion_is_done_at_once(value: Any, key: str) -> None:
     """What was fitted already fits: a second time changes nothing."""

@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qianda.models.messages import ToolSchema, Usage
 from qianda.models.reader import ReplyReader
 from qianda.models.reply import CallPiece, FinishPiece, Reply, merge
+
+# A machine that is busy with other things is no failure.
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
 
 TOOLS = (ToolSchema("read_file", ""), ToolSchema("get_time", ""))
 
@@ -203,6 +206,7 @@ def test_previews_are_what_the_server_sent() -> None:
     ]
 
 
+@steady
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none(), max_size=4), st.data())
 def test_any_split_of_the_arguments_gives_the_same_call(arguments: dict[str, Any], data: st.DataObject) -> None:
     text = json.dumps(arguments, ensure_ascii=data.draw(st.booleans()))
