@@ -136,7 +136,7 @@ async def test_files_are_served_over_stdio(tmp_path: Path) -> None:
         assert "391" in text(await client.call_tool("calculator", {"expression": "23*17"}))
 
 
-async def test_what_tools_print_does_not_reach_the_protocol(my_tools: Path, tmp_path: Path) -> None:
+async def test_a_users_file_is_served_over_stdio(my_tools: Path, tmp_path: Path) -> None:
     async with asyncio.timeout(50), over_stdio(str(my_tools), workspace=tmp_path) as client:
         tools = (await client.list_tools()).tools
         assert [tool.name for tool in tools] == ["greet", "long", "slow", "picture", "breaks", "basename"]
@@ -283,26 +283,64 @@ def test_the_module_says_what_is_wrong_on_stderr_and_ends(arguments: list[str]) 
     assert len(done.stderr.splitlines()) == 1
 
 
+Served = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> Served:
+    """Starts a server, opens the connection and asks for one call; the process is gone after the test."""
+
+    def serve(*arguments: str, call: dict[str, object]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qianda.mcp_servers", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+        def end() -> None:
+            process.kill()
+            process.wait(timeout=10)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+
+        request.addfinalizer(end)
+        info = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        assert process.stdin is not None
+        for message in (
+            {"id": 1, "method": "initialize", "params": info},
+            {"method": "notifications/initialized"},
+            {"id": 2, "method": "tools/call", "params": {**call, "_meta": {"progressToken": 7}}},
+        ):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            process.stdin.flush()
+        return process
+
+    return serve
+
+
+def test_what_tools_print_goes_to_stderr(my_tools: Path, served: Served) -> None:
+    process = served(str(my_tools), call={"name": "greet", "arguments": {"name": "a"}})
+    assert process.stdout is not None
+    answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+
+    rest, errors = process.communicate(timeout=30)
+
+    assert [answer["id"] for answer in answers] == [1, 2]
+    assert rest == ""
+    for line in ("loading", "loading in a shell", "greeting", "greeting in a shell"):
+        assert line in errors.splitlines()
+
+
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "closed"])
-def test_a_server_that_has_to_go_takes_its_commands_with_it(
-    how: str, tmp_path: Path, free: Callable[[subprocess.Popen[str]], None]
-) -> None:
-    command = [sys.executable, "-m", "qianda.mcp_servers", "shell", "--workspace", str(tmp_path)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    free(process)
+def test_a_server_that_has_to_go_takes_its_commands_with_it(how: str, served: Served) -> None:
+    (shell,) = load_targets(["shell"])
+    (argument,) = shell.schema.parameters["required"]
+    process = served("shell", call={"name": shell.name, "arguments": {argument: "echo $$ && exec sleep 600"}})
     assert process.stdin is not None
     assert process.stdout is not None
-    shell = next(tool for tool in load_targets(["shell"]))
-    (argument,) = shell.schema.parameters["required"]
-    info = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    run = {"name": shell.name, "arguments": {argument: "echo $$ && exec sleep 600"}, "_meta": {"progressToken": 7}}
-    for message in (
-        {"id": 1, "method": "initialize", "params": info},
-        {"method": "notifications/initialized"},
-        {"id": 2, "method": "tools/call", "params": run},
-    ):
-        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-        process.stdin.flush()
     assert '"serverInfo"' in process.stdout.readline()
     progress = re.search(r'"message":"[^"]*?(\d+)', process.stdout.readline())
     assert progress is not None
@@ -316,23 +354,6 @@ def test_a_server_that_has_to_go_takes_its_commands_with_it(
 
     assert process.wait(timeout=30) == (0 if how == "closed" else -getattr(signal, how))
     assert not is_running(pid)
-
-
-@pytest.fixture
-def free(request: pytest.FixtureRequest) -> Callable[[subprocess.Popen[str]], None]:
-    """Makes sure that a process and its pipes are gone after the test."""
-
-    def add(process: subprocess.Popen[str]) -> None:
-        def end() -> None:
-            process.kill()
-            process.wait(timeout=10)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
-        request.addfinalizer(end)
-
-    return add
 
 
 def is_running(pid: int) -> bool:

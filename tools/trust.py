@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from qianda.models.config import data_dir
 from qianda.models.errors import ConfigurationError
+from qianda.tools.mcp.content import visible
 from qianda.tools.mcp.mcp_json import MCP_JSON, other_transport, read_entries
 
 # What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
@@ -54,7 +55,8 @@ def what_folder_brings(folder: Path) -> list[str]:
         if not (folder / name).is_file():
             continue
         lines += _servers(folder) if name == MCP_JSON else [f"{name}: settings"]
-    return lines
+    # One line stays one line, and nothing in it hides from the person who decides.
+    return [visible(line).replace("\n", "\\n") for line in lines]
 
 
 def _servers(folder: Path) -> list[str]:
