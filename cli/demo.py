@@ -160,8 +160,9 @@ def _messages(session: str) -> tuple[Message, ...]:
 
 
 def _problem(task: Task, folder: Path, messages: Sequence[Message]) -> str:
-    called = tuple(message.name for message in messages if isinstance(message, ToolMessage))
-    if called != task.tools:
+    called = [message.name for message in messages if isinstance(message, ToolMessage)]
+    left = iter(called)
+    if not all(name in left for name in task.tools):  # each one after the one before
         return f"it called {', '.join(called) or 'no tool'}, not {', '.join(task.tools)}"
     answers = [content_text(message.content) for message in messages if isinstance(message, AssistantMessage)]
     return task.check(folder, answers[-1] if answers else "")
@@ -170,10 +171,10 @@ def _problem(task: Task, folder: Path, messages: Sequence[Message]) -> str:
 def _what_next(folder: Path) -> list[str]:
     program = _program()
     return [
-        f'A real Qwen, on vLLM:    {program} run --server http://127.0.0.1:8000/v1 "…"',
-        f'              on Ollama:  {program} run --server ollama --model qwen3:8b "…"',
-        f'        Model Studio:     DASHSCOPE_API_KEY=… {program} run --server modelstudio "…"',
-        f"Chat in the terminal:     {program} --cwd {shlex.quote(str(folder))}",
+        f'Qwen on vLLM:          {program} run --server http://127.0.0.1:8000/v1 "…"',
+        f'Qwen on Ollama:        {program} run --server ollama --model qwen3:8b "…"',
+        f'Qwen on Model Studio:  DASHSCOPE_API_KEY=… {program} run --server modelstudio "…"',
+        f"Chat in the terminal:  {program} --cwd {shlex.quote(str(folder))}",
     ]
 
 
