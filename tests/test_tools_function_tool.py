@@ -77,6 +77,16 @@ def test_handing_over_a_function_is_consent_but_the_built_in_tools_have_none() -
     assert not any(item.consent for item in [*files(), *shell()])
 
 
+def test_what_changes_files_waits_for_its_turn() -> None:
+    from qianda.tools import files, shell
+
+    assert [item.name for item in [*files(), *shell()] if not item.parallel] == [
+        "write_file",
+        "edit_file",
+        "run_command",
+    ]
+
+
 def lambda_free() -> None:
     """A plain function."""
 
@@ -307,6 +317,24 @@ async def test_the_context_is_given_and_progress_arrives_on_the_loop(kind: str) 
     result = await as_tool(show if kind == "sync" else show_async).call({"a": 1}, context)
     assert result.content == "1 r 7"
     assert seen == [("half", threading.current_thread())]
+
+
+async def test_a_thread_that_was_given_up_is_not_heard_any_more() -> None:
+    seen: list[str] = []
+    release, spoken = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @tool(timeout=0.05)
+    def hang(context: Context) -> None:
+        release.wait(30)
+        context.progress("too late")
+        loop.call_soon_threadsafe(spoken.set)
+
+    assert (await hang.call({}, Context(progress=seen.append))).failed
+    release.set()
+    async with asyncio.timeout(10):
+        await spoken.wait()
+    assert seen == []
 
 
 async def test_positional_only_and_further_arguments() -> None:

@@ -77,6 +77,24 @@ async def test_path_glob_and_expression(tree: Path, engine: str) -> None:
     assert await lines(tree, pattern="(?i)MAIN", path="src/deep") == ["src/deep/b.txt:1: the main thing"]
 
 
+async def test_a_workspace_in_an_ignored_folder(tree: Path, engine: str) -> None:
+    (tree / ".gitignore").write_text("*\n")
+    assert await lines(tree / "src", pattern="main", glob="*.py") == ["a.py:1: from main import main"]
+
+
+async def test_rules_of_the_workspace_hold_in_its_folders(tree: Path, engine: str) -> None:
+    assert await lines(tree, pattern="^main", path="src") == ["src/keep.log:1: main kept"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(?<!\\s)beta", "beta(?!\\s)", r"\Abeta", r"beta\Z", "^beta$", "beta[^x]*", r"\bbeta\b"]
+)
+async def test_every_line_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    monkeypatch.setattr(search.shutil, "which", lambda _: None)
+    (tmp_path / "a.txt").write_bytes(b"alpha\r\nbeta\r\ngamma\r\n")
+    assert await lines(tmp_path, pattern=pattern) == ["a.txt:2: beta"]
+
+
 async def test_no_match(tree: Path, engine: str) -> None:
     assert await lines(tree, pattern="zebra") == ['no match for "zebra" in .']
     assert await lines(tree, pattern="main", glob="*.rs") == ['no match for "main" in . (*.rs)']

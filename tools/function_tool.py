@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -81,14 +82,22 @@ class FunctionTool(Tool, Generic[P, R]):
             args, kwargs = self.signature.bind(arguments, context)
             return to_result(await function(*args, **kwargs))
         loop = asyncio.get_running_loop()
+        over = False
+
+        def deliver(text: str) -> None:
+            if not over:  # a thread that was given up has nothing to say any more
+                context.progress(text)
 
         def progress(text: str) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(context.progress, text)
+            with suppress(RuntimeError):  # the loop may be closed by then
+                loop.call_soon_threadsafe(deliver, text)
 
-        args, kwargs = self.signature.bind(arguments, replace(context, progress=progress))
-        value = await run_in_thread(lambda: function(*args, **kwargs), name=f"tool {self.name}")
-        return to_result(await value if inspect.isawaitable(value) else value)
+        try:
+            args, kwargs = self.signature.bind(arguments, replace(context, progress=progress))
+            value = await run_in_thread(lambda: function(*args, **kwargs), name=f"tool {self.name}")
+            return to_result(await value if inspect.isawaitable(value) else value)
+        finally:
+            over = True
 
     def _timed_out(self) -> str:
         if inspect.iscoroutinefunction(self.function):

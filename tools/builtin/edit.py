@@ -16,7 +16,7 @@ _LARGEST_DIFFED = 1_000_000  # characters; difflib takes its time on more
 _LONGEST_DIFF = 60  # lines
 
 
-@tool(consent=False, origin="built-in")
+@tool(parallel=False, consent=False, origin="built-in")
 def edit_file(path: str, old_text: str, new_text: str, context: Context, replace_all: bool = False) -> str:
     """Replace text in a file.
 

@@ -66,7 +66,7 @@ def read_file(path: str, context: Context) -> str:
     return note + _head_and_tail(file.text)
 
 
-@tool(idempotent=True, consent=False, origin="built-in")
+@tool(idempotent=True, parallel=False, consent=False, origin="built-in")
 def write_file(path: str, content: str, context: Context) -> str:
     """Write text to a file.
 

@@ -71,7 +71,9 @@ async def _search(root: Path, pattern: str, where: str, glob: str) -> tuple[list
     if ripgrep is not None:
         # A type of our own, because --glob would bring back what .gitignore leaves out; types know only file names.
         only = ["--glob", glob] if "/" in glob else ["--type-add", f"wanted:{glob}", "--type", "wanted"]
-        options = [*_RIPGREP, *(only if glob else []), "-e", pattern]
+        # Rules above the workspace do not count: it may itself lie in a folder that is ignored there.
+        ignore = ["--ignore-file", ".gitignore"] if where != "." and (root / ".gitignore").is_file() else []
+        options = [*_RIPGREP, "--no-ignore-parent", *ignore, *(only if glob else []), "-e", pattern]
         matches, problem = await _collect([ripgrep, *options, "--", where if where == "." else f"./{where}"], root)
         if matches or "regex parse error" not in problem:
             return matches, problem
