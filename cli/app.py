@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
+from qianda.cli.groups import config_app, models_app
 from qianda.cli.opening import Choices, open_workspace
-
-Permissions = Literal["read-only", "ask", "auto"]
-
-ServerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--server", metavar="URL|NAME", help="Model server: an address, ollama, vllm, modelstudio, embedded …"
-    ),
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", metavar="NAME", help="Model at that server, or a .gguf file to run in this process."),
-]
-KeyOption = Annotated[
-    str | None, typer.Option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key.")
-]
-ThinkingOption = Annotated[
-    bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first, or not.", show_default=False)
-]
-PermissionsOption = Annotated[
-    Permissions | None, typer.Option("--permissions", help="What tools may do unasked.", show_default=False)
-]
-YesOption = Annotated[bool, typer.Option("--yes", help="The same as --permissions auto.")]
-MCPOption = Annotated[
-    list[str] | None, typer.Option("--mcp", metavar="COMMAND", help="MCP server to take tools from; repeatable.")
-]
-FolderOption = Annotated[str, typer.Option("--cwd", metavar="DIR", help="Folder to work in.")]
-SessionOption = Annotated[
-    str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
-]
-JSONOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+from qianda.cli.options import (
+    FolderOption,
+    JSONOption,
+    KeyOption,
+    MCPOption,
+    ModelOption,
+    Permissions,
+    PermissionsOption,
+    ServerOption,
+    SessionOption,
+    ThinkingOption,
+    YesOption,
+)
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -113,7 +96,7 @@ def chat_command(
         if any((server, model, api_key_env, thinking is not None, permissions, yes, mcp, cwd != ".", session)):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
-        return 0
+        return DONE
     from qianda.cli.chat import chat
 
     choices = Choices(
@@ -217,96 +200,8 @@ def doctor(
     return look(server, open_workspace(cwd), as_json=json)
 
 
-config_app = typer.Typer(rich_markup_mode=None, help="Show and change the settings.", invoke_without_command=True)
 app.add_typer(config_app, name="config")
-
-
-@config_app.callback(
-    epilog="""\b
-Examples:
-  qianda config
-  qianda config set server http://gpu-box:8000/v1
-  qianda config set model Qwen/Qwen3-8B
-  qianda config set api_keys.modelstudio        asks for the key, unseen
-  qianda config unset model""",
-)
-def config_show(context: typer.Context, cwd: FolderOption = ".") -> int:
-    """Show and change the settings: each value, and where it came from."""
-    if context.invoked_subcommand is not None:
-        return 0
-    from qianda.cli.config import show
-
-    return show(open_workspace(cwd))
-
-
-@config_app.command("get", epilog="Example: qianda config get model")
-def config_get(key: str, cwd: FolderOption = ".") -> int:
-    """Print the value of one setting; keys are masked."""
-    from qianda.cli.config import get
-
-    return get(key, open_workspace(cwd))
-
-
-@config_app.command("set", epilog="Example: qianda config set server ollama")
-def config_set(
-    key: str,
-    value: Annotated[
-        str | None, typer.Argument(help="Left out for an API key: it is asked for.", show_default=False)
-    ] = None,
-) -> int:
-    """Write a setting into your configuration file."""
-    from qianda.cli.config import set_value
-
-    return set_value(key, value)
-
-
-@config_app.command("unset", epilog="Example: qianda config unset model")
-def config_unset(key: str) -> int:
-    """Remove a setting from your configuration file."""
-    from qianda.cli.config import unset
-
-    return unset(key)
-
-
-@config_app.command("path", epilog='Example: cat "$(qianda config path)"')
-def config_path() -> int:
-    """Print where your configuration file is."""
-    from qianda.models.config import user_config_path
-
-    typer.echo(str(user_config_path()))
-    return 0
-
-
-models_app = typer.Typer(
-    rich_markup_mode=None, help="List models, and fetch the demo model.", invoke_without_command=True
-)
 app.add_typer(models_app, name="models")
-
-
-@models_app.callback(
-    epilog="""\b
-Examples:
-  qianda models
-  qianda models --server ollama
-  qianda models pull demo""",
-)
-def models_list(
-    context: typer.Context, server: ServerOption = None, api_key_env: KeyOption = None, cwd: FolderOption = "."
-) -> int:
-    """List the models of the chosen server, or fetch the demo model."""
-    if context.invoked_subcommand is not None:
-        return 0
-    from qianda.cli.models import list_models
-
-    return list_models(Choices(server=server, api_key_env=api_key_env, workspace=open_workspace(cwd)))
-
-
-@models_app.command("pull", epilog="Example: qianda models pull demo")
-def models_pull(name: Annotated[str, typer.Argument(help="demo is the only one so far.")]) -> int:
-    """Fetch the weights of a model that runs in this process."""
-    from qianda.cli.models import pull
-
-    return pull(name)
 
 
 @app.command(

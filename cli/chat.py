@@ -38,6 +38,7 @@ def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
     with ExitStack() as stack:
 
         async def opened(approve: Approve, notify: Notify) -> Agent:
+            stack.close()  # what an attempt that failed has left open
             return await open_agent(chosen, stack=stack, notify=notify, approve=approve)
 
         return run_tui(opened, session=session)

@@ -15,13 +15,16 @@ from qianda.cli.exits import DONE, INTERRUPTED, REFUSED, complain
 from qianda.cli.opening import Choices, open_agent, record_path
 from qianda.cli.prompt import attach, read_prompt
 from qianda.cli.render import RunView
-from qianda.cli.terminal import Terminal
+from qianda.cli.terminal import Terminal, is_terminal
 from qianda.models.errors import LimitReached
 from qianda.models.events import ApprovalAsked, CallDenied, Event, InputReceived, Notice, to_json
 from qianda.models.messages import Content
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
+
+
+DEMO = "A demo model answers, not a Qwen. Connect a real one: qianda config set server URL (or --server URL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ async def _run(choices: Choices, content: Content, session: str | None, output: 
     prompt = content if isinstance(content, str) else list(content)
     with ExitStack() as stack:
         agent = await open_agent(choices, stack=stack, notify=_silent if output.quiet else complain)
+        if (await agent.endpoint()).demo and not (output.quiet or output.json):
+            watcher.say_demo()
         async with agent.session(session).stream(prompt) if session is not None else agent.stream(prompt) as run:
             with _interrupting(run, watcher.approval):
                 async for event in run:
@@ -93,6 +98,11 @@ class _Watcher:
         silent = output.quiet or not (self._live or output.verbose)
         self._view = RunView(shown_on, quiet=silent, verbose=output.verbose, answer=self._live)
         self.approval = Approval(terminal, self._view)
+
+    def say_demo(self) -> None:
+        """Say on a terminal that this is no Qwen, and how to get one."""
+        if is_terminal(self._terminal.err):
+            self._terminal.err.write(self._terminal.style(DEMO, "dim") + "\n")
 
     async def watch(self, event: Event, run: Run) -> None:
         """Show one event; ask the person where there is one."""

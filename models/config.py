@@ -101,13 +101,13 @@ class Config:
         """
         if self.api_key and self.origins.get("api_key") == "environment QIANDA_API_KEY":
             return self.api_key
-        if server is not None:
-            for name, key in self.api_keys.items():
-                if _same_server(name, server):
-                    return key
-        if self.server is not None and (server is None or _same_server(server, self.server)):
-            return self.api_key
-        return None
+        server = server or self.server
+        if server is None:
+            return None
+        # The tables first: DASHSCOPE_API_KEY is in there, and the environment wins over files.
+        keys = (key for name, key in self.api_keys.items() if _same_server(name, server))
+        own = self.api_key if self.server is not None and _same_server(server, self.server) else None
+        return next(keys, own)
 
 
 def data_dir() -> Path:
@@ -260,14 +260,11 @@ def _environment(config: Config) -> Config:
             config = _merge(config, {setting.key: value}, f"environment {setting.environment}")
     dashscope = os.environ.get("DASHSCOPE_API_KEY", "").strip()
     if dashscope:
-        others = {name: key for name, key in config.api_keys.items() if not _same_server(name, "modelstudio")}
+        check_value("api_keys", {"modelstudio": dashscope}, "DASHSCOPE_API_KEY")
+        keys = {name: key for name, key in config.api_keys.items() if not _same_server(name, "modelstudio")}
+        origin = _and(config.origins.get("api_keys"), "environment DASHSCOPE_API_KEY")
         config = replace(
-            config,
-            api_keys={**others, "modelstudio": dashscope},
-            origins={
-                **config.origins,
-                "api_keys": _and(config.origins.get("api_keys"), "environment DASHSCOPE_API_KEY"),
-            },
+            config, api_keys={"modelstudio": dashscope, **keys}, origins={**config.origins, "api_keys": origin}
         )
     return config
 

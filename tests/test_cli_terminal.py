@@ -282,3 +282,16 @@ def test_a_key_is_typed_unseen() -> None:
         code, screen = program.finish()
     assert code == 0
     assert "sk-typed-secret" not in screen
+
+
+def test_without_a_command_the_chat_opens_with_the_chosen_server(scripted: Scripted) -> None:
+    server = scripted("Good morning, Li.")
+    with TerminalProgram("--server", server.url, "--session", "trip") as program:
+        program.expect("qwen3-8b")
+        program.type("I am Li\r")
+        program.expect("Good morning, Li.")
+        program.type("\x11")  # Ctrl+Q
+        code, screen = program.finish()
+    assert code == 0
+    assert "qianda --session trip" in screen
+    assert "Traceback" not in screen

@@ -131,6 +131,12 @@ def test_the_key_of_the_environment_goes_to_whichever_server_is_used(
     assert config.key_for(None) == config.key_for("http://any:1/v1") == "env-key"
 
 
+def test_the_dashscope_key_wins_over_the_files_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(user_config_path(), 'server = "modelstudio"\napi_key = "old"\n[api_keys]\ndashscope = "older"\n')
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-new")
+    assert load_config(tmp_path).key_for("modelstudio") == "sk-new"
+
+
 @pytest.mark.parametrize(
     ("server", "sent"),
     [
@@ -152,9 +158,10 @@ def test_the_dashscope_key_goes_to_model_studio_only(
     assert load_config(tmp_path).key_for(server) == ("sk-dashscope" if sent else None)
 
 
-def test_a_key_by_server_name_is_the_configured_servers_key(tmp_path: Path) -> None:
+def test_a_key_by_server_name_is_sent_to_that_server(tmp_path: Path) -> None:
     write(user_config_path(), 'server = "modelstudio"\n[api_keys]\nmodelstudio = "sk-1"\n')
-    assert load_config(tmp_path).api_key == "sk-1"
+    config = load_config(tmp_path)
+    assert config.key_for("modelstudio") == config.key_for(None) == "sk-1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""The commands that have commands of their own: ``qianda config`` and ``qianda models``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qianda.cli.exits import DONE
+from qianda.cli.opening import Choices, open_workspace
+from qianda.cli.options import FolderOption, KeyOption, ServerOption
+
+config_app = typer.Typer(rich_markup_mode=None, help="Show and change the settings.", invoke_without_command=True)
+
+
+@config_app.callback(
+    epilog="""\b
+Examples:
+  qianda config
+  qianda config set server http://gpu-box:8000/v1
+  qianda config set model Qwen/Qwen3-8B
+  qianda config set api_keys.modelstudio        asks for the key, unseen
+  qianda config unset model""",
+)
+def config_show(context: typer.Context, cwd: FolderOption = ".") -> int:
+    """Show and change the settings: each value, and where it came from."""
+    if context.invoked_subcommand is not None:
+        return DONE
+    from qianda.cli.config import show
+
+    return show(open_workspace(cwd))
+
+
+@config_app.command("get", epilog="Example: qianda config get model")
+def config_get(key: str, cwd: FolderOption = ".") -> int:
+    """Print the value of one setting; keys are masked."""
+    from qianda.cli.config import get
+
+    return get(key, open_workspace(cwd))
+
+
+@config_app.command("set", epilog="Example: qianda config set server ollama")
+def config_set(
+    key: str,
+    value: Annotated[
+        str | None, typer.Argument(help="Left out for an API key: it is asked for.", show_default=False)
+    ] = None,
+) -> int:
+    """Write a setting into your configuration file."""
+    from qianda.cli.config import set_value
+
+    return set_value(key, value)
+
+
+@config_app.command("unset", epilog="Example: qianda config unset model")
+def config_unset(key: str) -> int:
+    """Remove a setting from your configuration file."""
+    from qianda.cli.config import unset
+
+    return unset(key)
+
+
+@config_app.command("path", epilog='Example: cat "$(qianda config path)"')
+def config_path() -> int:
+    """Print where your configuration file is."""
+    from qianda.models.config import user_config_path
+
+    typer.echo(str(user_config_path()))
+    return DONE
+
+
+models_app = typer.Typer(
+    rich_markup_mode=None, help="List models, and fetch the demo model.", invoke_without_command=True
+)
+
+
+@models_app.callback(
+    epilog="""\b
+Examples:
+  qianda models
+  qianda models --server ollama
+  qianda models pull demo""",
+)
+def models_list(
+    context: typer.Context, server: ServerOption = None, api_key_env: KeyOption = None, cwd: FolderOption = "."
+) -> int:
+    """List the models of the chosen server, or fetch the demo model."""
+    if context.invoked_subcommand is not None:
+        return DONE
+    from qianda.cli.models import list_models
+
+    return list_models(Choices(server=server, api_key_env=api_key_env, workspace=open_workspace(cwd)))
+
+
+@models_app.command("pull", epilog="Example: qianda models pull demo")
+def models_pull(name: Annotated[str, typer.Argument(help="demo is the only one so far.")]) -> int:
+    """Fetch the weights of a model that runs in this process."""
+    from qianda.cli.models import pull
+
+    return pull(name)

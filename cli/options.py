@@ -1,0 +1,38 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+Permissions = Literal["read-only", "ask", "auto"]
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL|NAME", help="Model server: an address, ollama, vllm, modelstudio, embedded …"
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Model at that server, or a .gguf file to run in this process."),
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="VARIABLE", help="Environment variable that holds the API key.")
+]
+ThinkingOption = Annotated[
+    bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first, or not.", show_default=False)
+]
+PermissionsOption = Annotated[
+    Permissions | None, typer.Option("--permissions", help="What tools may do unasked.", show_default=False)
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="The same as --permissions auto.")]
+MCPOption = Annotated[
+    list[str] | None, typer.Option("--mcp", metavar="COMMAND", help="MCP server to take tools from; repeatable.")
+]
+FolderOption = Annotated[str, typer.Option("--cwd", metavar="DIR", help="Folder to work in.")]
+SessionOption = Annotated[
+    str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
+]
+JSONOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
