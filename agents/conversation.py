@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import orjson
@@ -16,25 +16,25 @@ STOPPED = "(stopped by the user)"
 UNKNOWN_OUTCOME = "This call was interrupted; whether it took effect is unknown. Check before you repeat it."
 
 
-def reply_message(reply: Reply) -> AssistantMessage:
+def reply_message(reply: Reply, turn: int) -> AssistantMessage:
     """A reply as a message; calls that could not be read stand in it as calls without arguments, to be answered."""
     broken = tuple(
-        ToolCall(id=f"{BROKEN_PREFIX}{index}", name=call.name or "unknown", arguments="{}")
+        ToolCall(id=f"unreadable_{turn}_{index}", name=call.name or "unknown", arguments="{}")
         for index, call in enumerate(reply.broken)
     )
     return AssistantMessage(content=reply.text, reasoning=reply.reasoning, tool_calls=reply.calls + broken)
 
 
-BROKEN_PREFIX = "unreadable_"
-
-
-def unique_calls(reply: Reply, messages: Sequence[Message]) -> Reply:
-    """The reply with call ids that no earlier message of the conversation uses: some servers count from 0 each time."""
-    taken = {call.id for message in messages if isinstance(message, AssistantMessage) for call in message.tool_calls}
+def unique_calls(reply: Reply, taken: set[str], turn: int) -> Reply:
+    """The reply with call ids that the conversation has not used: some servers count from 0 in each reply."""
     if taken.isdisjoint(call.id for call in reply.calls):
         return reply
-    count = len(messages)
-    return replace(reply, calls=tuple(replace(call, id=f"{call.id}_{count}") for call in reply.calls))
+    return replace(reply, calls=tuple(replace(call, id=f"{call.id}_{turn}") for call in reply.calls))
+
+
+def call_ids(messages: Iterable[Message]) -> set[str]:
+    """The ids of all calls in a conversation."""
+    return {call.id for message in messages if isinstance(message, AssistantMessage) for call in message.tool_calls}
 
 
 def closed(messages: Iterable[Message]) -> list[Message]:
@@ -76,7 +76,7 @@ def from_records(records: Iterable[Record]) -> list[Message]:
             if record.kind == "input":
                 messages.append(UserMessage(read_content(record.data)))
             else:
-                message = reply_message(read_back(record.data, Reply))
+                message = reply_message(read_back(record.data, Reply), int(record.key.rpartition("/")[2]))
                 calls = message.tool_calls
                 messages.append(message)
     return messages + [results[index] for index in sorted(results)]

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from qianda.agents.calls import run_calls
-from qianda.agents.conversation import reply_message, unique_calls
+from qianda.agents.conversation import call_ids, reply_message, unique_calls
 from qianda.agents.resources import Resources
 from qianda.models.client import Retry
 from qianda.models.errors import ModelOutputError
@@ -36,6 +36,7 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
     journal, limits, client = resources.journal, resources.limits, resources.client
     encoder = client.encoder()
     turn = calls = empty = 0
+    taken = call_ids(run.conversation)
 
     async def ask() -> Reply:
         pieces: list[Piece] = []
@@ -48,14 +49,15 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
                 else:
                     pieces += batch
                     run.show(batch)
-        return unique_calls(merge(pieces), run.conversation)
+        return unique_calls(merge(pieces), taken, turn)
 
     while True:
         run.take_steering()
         limits.check_turn(turn, run.usage)
         reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
         run.add_usage(reply.usage)
-        message = reply_message(reply)
+        message = reply_message(reply, turn)
+        taken.update(call.id for call in message.tool_calls)
         if message.tool_calls:
             run.conversation.append(message)
             calls += len(message.tool_calls)

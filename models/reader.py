@@ -197,7 +197,8 @@ class ReplyReader:
             out += (Reset(), ReasoningPiece(kept), *calls)
         elif rest.strip():
             out += (Reset(), ReasoningPiece(thought), TextPiece(rest.replace(CLOSE, "").strip("\r\n")))
-        elif not self._thinking and thought.strip():
+        elif (not self._thinking or (self._splitter.assumed and not cut)) and thought.strip():
+            # Thinking was off, or a server that strips reasoning gave an answer without any.
             out += (Reset(), TextPiece(thought.strip("\r\n")))
         elif thought != reasoning:
             out += (Reset(), ReasoningPiece(thought))

@@ -29,6 +29,8 @@ class ThinkSplitter:
     def __init__(self, *, thinking_open: bool = False) -> None:
         self._state: Literal["start", "open", "inside", "outside"] = "open" if thinking_open else "start"
         self._held = ""
+        self.assumed = thinking_open
+        """That the content started inside the reasoning was only assumed: no tag has borne it out."""
 
     @property
     def outside(self) -> bool:
@@ -37,6 +39,7 @@ class ThinkSplitter:
 
     def settle(self) -> None:
         """The server splits by itself, or the reasoning ended otherwise: what follows is text but for stray tags."""
+        self.assumed = False
         if self._state in ("open", "inside"):
             self._state = "start"
 
@@ -71,6 +74,8 @@ class ThinkSplitter:
         begin = buffer.lstrip()
         # Endless whitespace must not make every further piece dearer; nobody misses it.
         buffer = buffer[: len(buffer) - len(begin)][-_LONGEST_TAIL:] + begin
+        if begin.startswith((OPEN, CLOSE)):
+            self.assumed = False
         if begin.startswith(OPEN):
             self._state = "inside"
             return begin[len(OPEN) :]
@@ -86,6 +91,7 @@ class ThinkSplitter:
     def _inside(self, buffer: str, reasoning: list[str]) -> str | None:
         """Read reasoning up to its end. Returns what follows it, None to wait for more."""
         if end := _END.search(buffer):
+            self.assumed = False
             reasoning.append(buffer[: end.start()])
             if end[0] == CLOSE:
                 self._state = "start"

@@ -96,7 +96,9 @@ def thinking_body(thinking: bool | None, kind: ServerKind) -> dict[str, Any]:
 
 
 class MessageEncoder:
-    """Serialises the messages of one conversation, each once; not shared between conversations.
+    """Serialises the messages of one conversation, each once, so that a request costs what is new in it.
+
+    Not shared between conversations, and a conversation may only grow.
 
     Args:
         reasoning_field: the field in which reasoning is resent.
@@ -106,26 +108,35 @@ class MessageEncoder:
     def __init__(self, reasoning_field: str, *, preserve: bool) -> None:
         self._reasoning_field = reasoning_field
         self._preserve = preserve
-        # Keyed by identity; the message is kept beside its bytes, so that an id cannot be reused.
-        self._known: dict[tuple[int, bool], tuple[Message, bytes]] = {}
+        self._messages: list[Message] = []
+        self._parts: list[bytes] = []
+        self._joined = bytearray()
 
     def encode(self, messages: Sequence[Message]) -> bytes:
         """The JSON array of the messages."""
+        new = messages[len(self._messages) :]
+        if any(isinstance(message, UserMessage) for message in new) and not self._preserve:
+            self._drop_reasoning()
         # The templates of Qwen3 and later render reasoning only after the last real user message.
-        loop_start = len(messages)
-        while loop_start and not isinstance(messages[loop_start - 1], UserMessage):
-            loop_start -= 1
-        if self._preserve:
-            loop_start = 0
-        known = self._known
-        parts: list[bytes] = []
-        for position, message in enumerate(messages):
-            key = (id(message), position >= loop_start)
-            entry = known.get(key)
-            if entry is None:
-                entry = known[key] = (message, self._dump(message, with_reasoning=position >= loop_start))
-            parts.append(entry[1])
-        return b"[" + b",".join(parts) + b"]"
+        last_user = max((at for at, message in enumerate(new) if isinstance(message, UserMessage)), default=-1)
+        for position, message in enumerate(new):
+            self._add(message, with_reasoning=self._preserve or position > last_user)
+        return b"[%b]" % self._joined
+
+    def _drop_reasoning(self) -> None:
+        """A new tool loop begins: the reasoning of the ones before is not resent."""
+        for position, message in enumerate(self._messages):
+            if isinstance(message, AssistantMessage) and message.reasoning:
+                self._parts[position] = self._dump(message, with_reasoning=False)
+        self._joined = bytearray(b",".join(self._parts))
+
+    def _add(self, message: Message, *, with_reasoning: bool) -> None:
+        part = self._dump(message, with_reasoning=with_reasoning)
+        self._messages.append(message)
+        self._parts.append(part)
+        if self._joined:
+            self._joined += b","
+        self._joined += part
 
     def _dump(self, message: Message, *, with_reasoning: bool) -> bytes:
         return orjson.dumps(message_body(message, reasoning_field=self._reasoning_field if with_reasoning else ""))

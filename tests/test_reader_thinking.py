@@ -53,7 +53,7 @@ def content(text: str, *, by: int = 0, **options: Any) -> Reply:
             "Paris.",
         ),
         ("<think>Not over", False, "Not over", ""),
-        ("Not over </thi", True, "Not over </thi", ""),
+        ("Not over </thi", True, "", "Not over </thi"),
         ("Write `<think>` and `</think>` so.", False, "", "Write `<think>` and `</think>` so."),
         ("Paris.", False, "", "Paris."),
         ("<thinking> is a word", False, "", "<thinking> is a word"),
@@ -157,3 +157,19 @@ def test_endless_whitespace_is_cheap_and_no_text() -> None:
     reader = ReplyReader(tools=(READ,), thinking_open=False)
     pieces = [piece for _ in range(20_000) for piece in reader.feed({"choices": [{"delta": {"content": " \n"}}]})]
     assert merge(pieces + reader.close()).text == ""
+
+
+def test_an_answer_without_reasoning_is_no_reasoning_where_it_was_only_expected() -> None:
+    """A server that splits reasoning off gives none when its budget is 0: the content is the answer."""
+    reader = ReplyReader(tools=[], thinking_open=True)
+    pieces = reader.feed({"choices": [{"delta": {"content": "Paris."}}]})
+    pieces += reader.feed({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    reply = merge(pieces + reader.close())
+    assert (reply.text, reply.reasoning) == ("Paris.", "")
+
+
+def test_reasoning_that_was_cut_is_not_taken_for_the_answer() -> None:
+    reader = ReplyReader(tools=[], thinking_open=True)
+    pieces = reader.feed({"choices": [{"delta": {"content": "Let me see"}, "finish_reason": "length"}]})
+    reply = merge(pieces + reader.close())
+    assert (reply.text, reply.reasoning) == ("", "Let me see")
