@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -32,7 +33,7 @@ class QiandaApp(App[int]):
         prompt: sent as soon as the agent is there.
     """
 
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     TITLE = "Qianda"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,6 +51,7 @@ class QiandaApp(App[int]):
         self._first = prompt
         self._interrupted = float("-inf")
         self._leave_task: asyncio.Task[None] | None = None
+        self.failure: Exception | None = None
         self.chat_screen = ChatScreen()
         self.chat = Chat(self.chat_screen, open_agent, session)
 
@@ -63,6 +65,13 @@ class QiandaApp(App[int]):
             self.chat.send(self._first)
         else:
             self.chat.open()
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        """No traceback on the screen: ``run_tui`` raises the failure again, for the command line to report."""
 
     # Commands
 
@@ -159,11 +168,16 @@ def run_tui(open_agent: OpenAgent, *, session: str | None = None, prompt: str | 
 
     Returns:
         The exit code.
+
+    Raises:
+        Exception: a fault of the chat itself, after the terminal is as it was.
     """
     import sys
 
     app = QiandaApp(open_agent, session=session, prompt=prompt)
     code = app.run() or app.return_code or 0
+    if app.failure is not None:
+        raise app.failure
     if app.chat.recorded and not code:
         sys.stdout.write(f"To go on with this conversation: qianda --session {app.chat.session}\n")
     return code

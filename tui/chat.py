@@ -240,12 +240,14 @@ class Chat:
             self._answer = asyncio.get_running_loop().create_future()
             self._pane = ApprovalPane(request, self._answer)
             screen.editor.display = False
+            self._status.say(asking=True)
             try:
                 await screen.pane.mount(self._pane)
                 decision = await self._answer
             finally:
                 self._pane.remove()
                 self._pane = self._answer = None
+                self._status.say(asking=False)
                 screen.editor.display = True
                 screen.editor.focus()
             if self._view is not None:

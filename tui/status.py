@@ -15,6 +15,7 @@ from qianda.tui.transcript.rows import shorten, visible, width_of
 
 FRAMES = "⠋⠙⠸⠴⠦⠇"
 FRAME_SECONDS = 0.25
+ASKING = ("Up/Down and Enter answer · Esc stops the run", "Up/Down, Enter · Esc stops", "Esc stops")
 BUSY = ("Enter steers · Esc stops", "Esc stops")
 IDLE = ("Enter sends · F1 help · Ctrl+C twice quits", "F1 help · Ctrl+C twice quits", "F1 help")
 
@@ -31,6 +32,7 @@ class StatusLine(Widget):
         self.window: int | None = None
         self.waiting = 0
         self.hint = ""
+        self.asking = False
         self._doing = ""
         self._since = 0.0
         self._frame = 0
@@ -54,7 +56,7 @@ class StatusLine(Widget):
         self.refresh()
 
     def say(self, **fields: str | int | None) -> None:
-        """Set ``model``, ``window``, ``tokens``, ``waiting`` or ``hint``."""
+        """Set ``model``, ``window``, ``tokens``, ``waiting``, ``asking`` or ``hint``."""
         for name, value in fields.items():
             setattr(self, name, value)
         self.refresh()
@@ -81,7 +83,8 @@ class StatusLine(Widget):
             left = shorten(left, max(width - width_of(self.hint) - 2, 8))
             right = self.hint
         else:
-            right = next((text for text in (BUSY if self._doing else IDLE) if width_of(text) <= room), "")
+            keys = ASKING if self.asking else BUSY if self._doing else IDLE
+            right = next((text for text in keys if width_of(text) <= room), "")
         gap = width - width_of(left) - width_of(right) - 1
         return left + " " * gap + right if gap > 0 else shorten(left, width)
 

@@ -228,7 +228,9 @@ class CodeBlock(Block):
         rows = code_rows(lines, width, gutter=gutter)
         if chunk.language and not chunk.part:
             label = f"{gutter} {shorten(chunk.language, max(width - len(gutter) - 2, 1))}"
-            rows.insert(0, Row(((gutter, ""), (label[len(gutter) :], "code-label")), len(label), "", len(label)))
+            rows.insert(
+                0, Row(((gutter, ""), (label[len(gutter) :], "code-label")), len(label), "", len(label), "code-block")
+            )
         return rows
 
     def seen(self) -> None:

@@ -65,7 +65,9 @@ def coloured_lines(source: str, language: str) -> list[list[Run]]:
         for index, piece in enumerate(value.split("\n")):
             if index:
                 lines.append([])
-            if piece:
+            if piece and lines[-1] and lines[-1][-1][1] == style:
+                lines[-1][-1] = (lines[-1][-1][0] + piece, style)
+            elif piece:
                 lines[-1].append((piece, style))
     wanted = text.count("\n") + 1  # pygments ends the last line, so there may be one more
     return (lines + [[]] * wanted)[:wanted]

@@ -58,7 +58,7 @@ def _line(row: Sequence[Sequence[Run]], widths: Sequence[int]) -> list[list[Run]
             missing = widths[index] - sum(width_of(text) for text, _ in runs)
             line += runs
             if index < len(cells) - 1:
-                line += [(" " * max(missing, 0), ""), (SEPARATOR, "rule")]
+                line += [*([(" " * missing, "")] if missing > 0 else []), (SEPARATOR, "rule")]
         lines.append(line)
     return lines
 
