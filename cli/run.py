@@ -89,7 +89,7 @@ class _Watcher:
         self._output = output
         self._terminal = terminal
         self._live = terminal.interactive and not output.json
-        self._asks = self._live and can_ask()
+        self._asks = can_ask() and not output.json
         self._denied: list[str] = []
         self._unasked = False
         self._opening = True

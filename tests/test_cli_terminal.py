@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import pytest
 
@@ -27,14 +27,14 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 class TerminalProgram:
     """The program with a keyboard and a screen."""
 
-    def __init__(self, *arguments: str, **variables: str) -> None:
+    def __init__(self, *arguments: str, stdout: IO[bytes] | None = None, **variables: str) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (40, 100))
         environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"} | variables
         self.process = subprocess.Popen(
             [sys.executable, "-m", "qianda", *arguments],
             stdin=slave,
-            stdout=slave,
+            stdout=slave if stdout is None else stdout,
             stderr=slave,
             env=environment,
             start_new_session=True,
@@ -161,6 +161,19 @@ def test_yes_runs_the_call(scripted: Scripted) -> None:
     assert code == 0
     assert "Done." in screen
     assert Path("r.txt").read_text() == "391\n"
+
+
+def test_with_the_answer_in_a_file_the_question_still_comes(scripted: Scripted) -> None:
+    server = scripted(*WRITE)
+    with (
+        Path("answer.txt").open("wb") as answer,
+        TerminalProgram("run", "--server", server.url, "Save it", stdout=answer) as program,
+    ):
+        program.expect("say why not: ")
+        program.type("y\n")
+        assert program.finish()[0] == 0
+    assert Path("answer.txt").read_text() == "Done.\n"
+    assert Path("r.txt").exists()
 
 
 @pytest.mark.parametrize(
