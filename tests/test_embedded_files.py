@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,13 @@ async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "available", lambda: False)
     with pytest.raises(ConfigurationError, match=r"pip install 'qianda\[local\]'"):
         await start_embedded(None, download=False, notify=print)
+
+
+async def test_an_extra_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "qwen3-8b.gguf").write_bytes(gguf(QWEN3_8B))
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(ConfigurationError, match="xllamacpp does not load here"):
+        await start(tmp_path / "qwen3-8b.gguf")
 
 
 def test_the_machine_has_cores_and_memory() -> None:

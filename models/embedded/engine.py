@@ -98,7 +98,7 @@ def _start_demo(*, download: bool, notify: Callable[[str], None], stop: threadin
     path = ensure_weights(notify, stop=stop) if download else installed_weights()
     if path is None:
         raise missing_weights()
-    xlc: Any = importlib.import_module("xllamacpp")
+    xlc = _llama_cpp()
     head = read_head(path)
     params = _parameters(xlc, path, head, threads=min(_DEMO_THREADS, _threads()))
     params.lora_adapters = [xlc.CommonAdapterLoraInfo(str(_ADAPTER), 1.0)]
@@ -120,10 +120,19 @@ def _start_file(model: str, *, notify: Callable[[str], None]) -> EmbeddedServer:
             cure="Name the model's own .gguf file",
         )
     notify(f"loading {path.name} ({head.size / 1e9:.1f} GB)")
-    xlc: Any = importlib.import_module("xllamacpp")
+    xlc = _llama_cpp()
     params = _parameters(xlc, path, head, threads=_threads())
     params.model_alias = {path.stem}
     return _serve(xlc, params, path, head, model=path.stem, demo=False)
+
+
+def _llama_cpp() -> Any:
+    try:
+        return importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"xllamacpp does not load here: {error}", cure="Install it anew: pip install --force-reinstall xllamacpp"
+        ) from error
 
 
 def _threads() -> int:
