@@ -112,7 +112,7 @@ class Client:
         fields: dict[str, Any] = {"model": self.endpoint.model, **self._fields}
         if tools:
             fields["tools"] = [tool_body(schema) for schema in tools]
-        body = b'{"messages":' + encoder.encode(messages) + b"," + orjson.dumps(fields)[1:]
+        body = encoder.request(messages, orjson.dumps(fields))
         for attempt in range(1, ATTEMPTS + 1):
             given = False
             try:

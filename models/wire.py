@@ -112,8 +112,13 @@ class MessageEncoder:
         self._parts: list[bytes] = []
         self._joined = bytearray()
 
-    def encode(self, messages: Sequence[Message]) -> bytes:
-        """The JSON array of the messages."""
+    def request(self, messages: Sequence[Message], fields: bytes) -> bytes:
+        """The body of a request.
+
+        Args:
+            messages: the whole conversation.
+            fields: the other fields, a JSON object that is not empty.
+        """
         new = messages[len(self._messages) :]
         if any(isinstance(message, UserMessage) for message in new) and not self._preserve:
             self._drop_reasoning()
@@ -121,7 +126,7 @@ class MessageEncoder:
         last_user = max((at for at, message in enumerate(new) if isinstance(message, UserMessage)), default=-1)
         for position, message in enumerate(new):
             self._add(message, with_reasoning=self._preserve or position > last_user)
-        return b"[%b]" % self._joined
+        return b"".join((b'{"messages":[', self._joined, b"],", fields[1:]))
 
     def _drop_reasoning(self) -> None:
         """A new tool loop begins: the reasoning of the ones before is not resent."""
