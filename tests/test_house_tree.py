@@ -174,3 +174,9 @@ def test_links_in_the_documents_lead_somewhere(house: Path, house_files: list[st
             if "://" not in target and not (house / name).parent.joinpath(target).exists()
         ]
     assert broken == []
+
+
+def test_the_index_of_the_documents_names_each(house: Path, house_files: list[str]) -> None:
+    index = (house / "docs/README.md").read_text(encoding="utf-8")
+    pages = [name.removeprefix("docs/") for name in house_files if name.startswith("docs/") and name.endswith(".md")]
+    assert [page for page in pages if page != "README.md" and f"]({page})" not in index] == []
