@@ -106,7 +106,7 @@ def _decode(content: bytes, name: str) -> str:
 
 def _is_piped(*, have_prompt: bool) -> bool:
     """Whether stdin holds (part of) the prompt; a device such as /dev/null does not."""
-    if sys.stdin is None or is_terminal(sys.stdin):  # pyright: ignore[reportUnnecessaryComparison]  # closed by `<&-`
+    if is_terminal(sys.stdin):
         return False
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
