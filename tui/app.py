@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 AGAIN_SECONDS = 2.0
 """How long the first Ctrl+C counts, and how long a hint shows."""
 
+OPEN_AFTER = 0.1
+"""Seconds from the first frame to the search for a model, whose imports would delay the first key."""
+
 
 class QiandaApp(App[int]):
     """The chat.
@@ -60,11 +63,11 @@ class QiandaApp(App[int]):
         return self.chat_screen
 
     def on_ready(self) -> None:
-        """The first frame is out: now what is heavy."""
+        """The first frame is out: what is heavy comes after a key that was waiting for it."""
         if self._first:
             self.chat.send(self._first)
         else:
-            self.chat.open()
+            self.set_timer(OPEN_AFTER, self.chat.open)
 
     def _handle_exception(self, error: Exception) -> None:
         self.failure = self.failure or error

@@ -73,6 +73,7 @@ class ApprovalPane(Widget):
         super().__init__()
         self.request = request
         self._answer = answer
+        self.display = False  # until an answer has the focus: keys go where the person sees them go
 
     def compose(self) -> ComposeResult:
         """Title, reason, the whole call, the answers."""
@@ -88,19 +89,29 @@ class ApprovalPane(Widget):
 
     def on_mount(self) -> None:
         """The least permissive answer has the focus."""
-        self.query_one("#no", Choice).focus()
+        self.display = True
+        self._focus("no")
+
+    def _focus(self, key: str) -> None:
+        # At once, not with the next message: a key that follows must find it.
+        self.screen.set_focus(self.query_one(f"#{key}"))
+
+    @property
+    def _focused(self) -> str:
+        # Not ``has_focus``, which lags behind: keys come in bursts.
+        focused = self.screen.focused
+        return "" if focused is None else focused.id or ""
 
     def action_step(self, direction: int) -> None:
         """The answer above or below."""
-        choices = list(self.query(Choice))
-        at = next((index for index, choice in enumerate(choices) if choice.has_focus), 0)
-        choices[min(max(at + direction, 0), len(choices) - 1)].focus()
+        keys = [key for key, _ in CHOICES]
+        at = keys.index(self._focused) if self._focused in keys else 0
+        self._focus(keys[min(max(at + direction, 0), len(keys) - 1)])
 
     def action_choose(self) -> None:
         """The answer in focus."""
-        focused = next((choice for choice in self.query(Choice) if choice.has_focus), None)
-        if focused is not None:
-            self.choose(focused.id or "no")
+        if self._focused in dict(CHOICES):
+            self.choose(self._focused)
 
     def action_scroll_call(self, direction: int) -> None:
         """Scroll a call that is longer than its place."""
@@ -118,7 +129,7 @@ class ApprovalPane(Widget):
                 self._decide(Decision.allow(scope="session"))
             case "tell":
                 self.add_class("-why")
-                self.query_one("#why", Input).focus()
+                self._focus("why")
             case _:
                 self._decide(Decision.deny())
 
@@ -131,7 +142,7 @@ class ApprovalPane(Widget):
         if not self.has_class("-why"):
             return False
         self.remove_class("-why")
-        self.query_one("#no", Choice).focus()
+        self._focus("no")
         return True
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -249,7 +249,7 @@ class Chat:
                 self._pane = self._answer = None
                 self._status.say(asking=False)
                 screen.editor.display = True
-                screen.editor.focus()
+                screen.set_focus(screen.editor)
             if self._view is not None:
                 self._view.answered(request.call_id)
             return decision
