@@ -164,4 +164,3 @@ async def sse_data(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
 
 def _is_whole(data: bytes) -> bool:
     return data[-1:] in (b"}", b"]")
-
