@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,11 +37,13 @@ async def serve_stdio(targets: Sequence[str], *, workspace: Path | None = None, 
 
     server = build_server(load_targets(targets, read_only=read_only), workspace=folder)
     try:
+        # The SDK keeps stdout for itself while it serves; what a print leaves in the buffer must not come out after it.
         async with stdio_server() as (incoming, outgoing):
-            serving = asyncio.create_task(server.run(incoming, outgoing, server.create_initialization_options()))
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, _leave, number, serving)
-            await serving
+            with contextlib.redirect_stdout(sys.stderr):
+                serving = asyncio.create_task(server.run(incoming, outgoing, server.create_initialization_options()))
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, _leave, number, serving)
+                await serving
     except* BrokenPipeError:
         pass  # the client has gone without closing our input first
 
