@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from qianda.models.errors import ServerUnreachable
@@ -136,8 +137,9 @@ class FakeAgent:
 class Person:
     """Someone at the keyboard."""
 
-    def __init__(self, app: QiandaApp, pilot: Pilot[int | None], agent: FakeAgent) -> None:
+    def __init__(self, app: QiandaApp, pilot: Pilot[int], agent: FakeAgent) -> None:
         self.app, self.pilot, self.agent = app, pilot, agent
+        self.kept: list[asyncio.Task[Any]] = []  # a task needs a reference
 
     @property
     def chat(self) -> ChatScreen:
@@ -517,6 +519,28 @@ async def test_answers_to_an_approval(keys: list[str], decision: Decision) -> No
         assert not person.run.cancelled
 
 
+async def test_keys_in_a_burst_answer_like_keys_one_by_one() -> None:
+    async with chatting() as person:
+        await person.says("go")
+        asked = person.asks()
+        await person.sees("Run write_file?")
+        for key in ("down", "down", "enter"):
+            person.app.post_message(events.Key(key, None))
+        async with asyncio.timeout(10):
+            assert await asked == Decision.allow()
+
+
+async def test_a_fault_of_the_chat_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    agent = FakeAgent()
+    app = QiandaApp(agent.open)
+    with pytest.raises(ZeroDivisionError):
+        async with app.run_test() as pilot:
+            app.call_later(lambda: 1 // 0)
+            await pilot.pause()
+    assert isinstance(app.failure, ZeroDivisionError)
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
 async def test_letters_do_not_answer_an_approval() -> None:
     async with chatting() as person:
         await person.says("go")
@@ -736,7 +760,7 @@ async def show_calls(person: Person) -> None:
 async def show_approval(person: Person) -> None:
     await person.says("Do it")
     task = person.asks({"command": "pip install left-pad && ./configure --prefix=/usr"}, name="run_command")
-    person.keep = task  # a task needs a reference
+    person.kept.append(task)
     await person.sees("Run run_command?")
     person.chat.status.idle()
 

@@ -14,14 +14,14 @@ from qianda.tui.transcript.blocks import duration
 from qianda.tui.transcript.rows import shorten, visible, width_of
 
 FRAMES = "⠋⠙⠸⠴⠦⠇"
-FRAME_SECONDS = 0.25
+FRAME_SECONDS = 1 / 3
 ASKING = ("Up/Down and Enter answer · Esc stops the run", "Up/Down, Enter · Esc stops", "Esc stops")
 BUSY = ("Enter steers · Esc stops", "Esc stops")
 IDLE = ("Enter sends · F1 help · Ctrl+C twice quits", "F1 help · Ctrl+C twice quits", "F1 help")
 
 
 class StatusLine(Widget):
-    """One row. It redraws itself only while something runs, four times a second."""
+    """One row. It redraws itself only while something runs, three times a second."""
 
     BLANK = True
 

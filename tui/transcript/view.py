@@ -304,8 +304,10 @@ class Transcript(ScrollView, can_focus=False):
             for block, number, row in self.stack.window(top + crop.y, crop.height)
         ]
         strips = painter.strips(rows, crop.y, crop.height, frame, whole=crop.height == height)
-        for line_filter in self.get_line_filters():
-            strips = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in strips]
+        if line_filters := self.get_line_filters():
+            background = self.background_colors[1]
+            for line_filter in line_filters:
+                strips = [strip.apply_filter(line_filter, background) for strip in strips]
         if crop.width != width:
             strips = [strip.crop(crop.x, crop.x + crop.width) for strip in strips]
         self._paint_cost = time.perf_counter() - started
