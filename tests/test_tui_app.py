@@ -533,10 +533,14 @@ async def test_keys_in_a_burst_answer_like_keys_one_by_one() -> None:
 async def test_a_fault_of_the_chat_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     agent = FakeAgent()
     app = QiandaApp(agent.open)
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with app.run_test() as pilot:
             app.call_later(lambda: 1 // 0)
             await pilot.pause()
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert isinstance(app.failure, ZeroDivisionError)
     assert "Traceback" not in "".join(capsys.readouterr())
 
