@@ -110,7 +110,7 @@ class _Call:
         except OutcomeUnknown:
             outcome = ToolResult(UNKNOWN_OUTCOME, failed=True)
         self._report(outcome)
-        return ToolMessage(call.id, call.name, outcome.content)
+        return ToolMessage(call.id, call.name, outcome.content, outcome.outcome)
 
     def _report(self, outcome: ToolResult) -> None:
         run, call = self._run, self._call

@@ -43,14 +43,14 @@ def closed(messages: Iterable[Message]) -> list[Message]:
     waiting: dict[str, str] = {}
     for message in messages:
         if not isinstance(message, ToolMessage):
-            result += [ToolMessage(call_id, name, UNKNOWN_OUTCOME) for call_id, name in waiting.items()]
+            result += [ToolMessage(call_id, name, UNKNOWN_OUTCOME, "failed") for call_id, name in waiting.items()]
             waiting = {}
         if isinstance(message, AssistantMessage):
             waiting = {call.id: call.name for call in message.tool_calls}
         elif isinstance(message, ToolMessage):
             waiting.pop(message.call_id, None)
         result.append(message)
-    result += [ToolMessage(call_id, name, UNKNOWN_OUTCOME) for call_id, name in waiting.items()]
+    result += [ToolMessage(call_id, name, UNKNOWN_OUTCOME, "failed") for call_id, name in waiting.items()]
     if result and not isinstance(result[-1], AssistantMessage):
         result.append(AssistantMessage(content=STOPPED))
     return result
@@ -69,7 +69,7 @@ def from_records(records: Iterable[Record]) -> list[Message]:
         if record.kind == "tool" and record.state == "finished":
             index = int(record.key.rpartition("/")[2])
             result = read_back(record.data, ToolResult)
-            results[index] = ToolMessage(calls[index].id, calls[index].name, result.content)
+            results[index] = ToolMessage(calls[index].id, calls[index].name, result.content, result.outcome)
         elif record.kind == "input" or (record.kind == "model" and record.state == "finished"):
             messages += [results[index] for index in sorted(results)]
             results = {}

@@ -99,11 +99,19 @@ class AssistantMessage:
 
 @dataclass(frozen=True, slots=True)
 class ToolMessage:
-    """The result of one tool call."""
+    """The result of one tool call.
+
+    Args:
+        call_id: the call's id.
+        name: the tool's name as the model wrote it.
+        content: what the model reads.
+        outcome: how it came out, for people; the model reads it in the content.
+    """
 
     call_id: str
     name: str
     content: Content
+    outcome: Literal["done", "failed", "denied"] = "done"
     role: Literal["tool"] = "tool"
 
 

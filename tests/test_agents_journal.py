@@ -112,7 +112,7 @@ CALL = ToolCall("c", "look", "{}")
             [
                 UserMessage("a"),
                 AssistantMessage(tool_calls=(CALL,)),
-                ToolMessage("c", "look", UNKNOWN_OUTCOME),
+                ToolMessage("c", "look", UNKNOWN_OUTCOME, "failed"),
                 AssistantMessage(STOPPED),
             ],
         ),

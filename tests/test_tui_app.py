@@ -666,8 +666,11 @@ async def test_quitting_stops_the_run_and_closes_the_agent() -> None:
 async def test_a_session_shows_what_was_said_before() -> None:
     messages = (
         UserMessage("earlier question"),
-        AssistantMessage(reasoning="hm", tool_calls=(ToolCall("c", "read_file", '{"path": "a"}'),)),
+        AssistantMessage(
+            reasoning="hm", tool_calls=(ToolCall("c", "read_file", '{"path": "a"}'), ToolCall("d", "run_command", "{}"))
+        ),
         ToolMessage("c", "read_file", "content of a"),
+        ToolMessage("d", "run_command", "The user said no", "denied"),
         AssistantMessage("# Earlier\n\nanswer"),
     )
     async with chatting(FakeAgent(messages=messages), session="trip") as person:
@@ -677,7 +680,8 @@ async def test_a_session_shows_what_was_said_before() -> None:
         await person.sees("└ content of a")
         await person.sees("Earlier")
         assert "# Earlier" not in person.screen()
-        assert "done" not in person.line("read_file")
+        assert "✓ done" in person.line("read_file")
+        assert "⊘ denied" in person.line("run_command")
 
 
 async def test_a_long_answer_scrolls_and_stays_where_it_is_read() -> None:

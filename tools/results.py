@@ -23,6 +23,13 @@ class ToolResult:
     failed: bool = False
     denied_by: Literal["", "rule", "person", "nobody"] = ""
 
+    @property
+    def outcome(self) -> Literal["done", "failed", "denied"]:
+        """How the call came out, in one word."""
+        if self.denied_by:
+            return "denied"
+        return "failed" if self.failed else "done"
+
 
 def to_result(value: object) -> ToolResult:
     """Make the result out of what a tool's function returned.

@@ -258,9 +258,7 @@ class RunView:
 
 def restored_blocks(messages: Sequence[Message]) -> list[Block]:
     """The blocks of an earlier conversation."""
-    results = {
-        message.call_id: content_text(message.content) for message in messages if isinstance(message, ToolMessage)
-    }
+    results = {message.call_id: message for message in messages if isinstance(message, ToolMessage)}
     blocks: list[Block] = []
     for message in messages:
         if isinstance(message, UserMessage):
@@ -275,6 +273,9 @@ def restored_blocks(messages: Sequence[Message]) -> list[Block]:
                 blocks.append(LazyBlock(message.content))
             for call in message.tool_calls:
                 block = CallBlock(call.name, call.arguments)
-                block.recall(results.get(call.id, ""))
+                if result := results.get(call.id):
+                    block.recall(content_text(result.content), result.outcome)
+                else:
+                    block.stop("")
                 blocks.append(block)
     return blocks

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from qianda.tui.transcript.blocks import Block, duration
 from qianda.tui.transcript.rows import Row, Run, flow_text, shorten, visible, width_of
 
-State = Literal["writing", "running", "asking", "done", "failed", "denied", "stopped", "earlier"]
+State = Literal["writing", "running", "asking", "done", "failed", "denied", "stopped"]
 
 _MARKS: dict[State, str] = {
     "writing": "◌",
@@ -18,7 +18,6 @@ _MARKS: dict[State, str] = {
     "failed": "✗",
     "denied": "⊘",
     "stopped": "✗",
-    "earlier": "·",
 }
 _BY = {"person": "by you", "rule": "by a rule", "nobody": "nobody could be asked"}
 _WORD = max(map(len, _MARKS)) + 2
@@ -80,10 +79,10 @@ class CallBlock(Block):
         self.text = text
         self.move("stopped")
 
-    def recall(self, text: str) -> None:
-        """It belongs to an earlier run, of which only the result's text is known, not how it came out."""
+    def recall(self, text: str, outcome: Literal["done", "failed", "denied"]) -> None:
+        """It belongs to an earlier run."""
         self.text = text
-        self.move("earlier")
+        self.move(outcome)
 
     def _build(self, width: int) -> list[Row]:
         rows = [self._head(width)]
@@ -93,9 +92,9 @@ class CallBlock(Block):
         match self.state:
             case "failed" | "denied" | "stopped":
                 rows += self._lines(self.text, width, f"call-{self.state}-text")
-            case "done" | "earlier" if self.folded:
+            case "done" if self.folded:
                 rows += self._first_line(self.text.strip("\n"), width)
-            case "done" | "earlier":
+            case "done":
                 rows += self._lines(self.text, width, "call-result")
             case "running" if self.text.strip():
                 last = self.text.rstrip().rsplit("\n", 1)[-1]

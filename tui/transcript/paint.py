@@ -44,7 +44,6 @@ COMPONENTS = (
     "call-failed",
     "call-denied",
     "call-stopped",
-    "call-earlier",
     "call-failed-text",
     "call-denied-text",
     "call-stopped-text",
