@@ -89,7 +89,7 @@ def scripted() -> Iterator[Scripted]:
         yield lambda *turns, **options: stack.enter_context(serving(ScriptedServer(*turns, **options)))
 
 
-def run(server: ScriptedServer, *arguments: str, **variables: str) -> TerminalProgram:
+def run(server: ScriptedServer, *arguments: str, **variables: Any) -> TerminalProgram:
     return TerminalProgram("run", "--server", server.url, *arguments, **variables)
 
 

@@ -301,6 +301,6 @@ async def test_missing_weights_are_not_fetched_unasked(tools: Callable[..., None
 def test_the_module_names_no_host() -> None:
     """Index, proxy and certificates are the person's own settings."""
     for module in (weights, registry):
-        text = Path(module.__file__).read_text(encoding="utf-8")
+        text = Path(str(module.__file__)).read_text(encoding="utf-8")
         assert "://" not in text
         assert "--index-url" not in text

@@ -163,7 +163,7 @@ async def test_progress_and_cancellation_reach_the_tool(my_tools: Path, tmp_path
     begun = asyncio.Event()
     heard: list[str | None] = []
 
-    async def progress(_progress: float, _total: float | None, message: str | None) -> None:
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
         heard.append(message)
         begun.set()
 

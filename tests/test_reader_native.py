@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qianda.models.messages import ToolSchema, Usage
 from qianda.models.reader import ReplyReader
-from qianda.models.reply import CallPiece, FinishPiece, Reply, merge
+from qianda.models.reply import CallPiece, Finish, FinishPiece, Reply, merge
 
 # A machine that is busy with other things is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
@@ -249,12 +249,13 @@ def test_usage(usage: dict[str, Any] | None, expected: Usage) -> None:
 
 
 def test_finish_reasons() -> None:
-    for given_, expected in {
+    expectations: dict[str, Finish] = {
         "stop": "stop",
         "length": "length",
         "content_filter": "content_filter",
         "odd": "stop",
-    }.items():
+    }
+    for given_, expected in expectations.items():
         reader = ReplyReader(tools=(), thinking_open=False)
         pieces = reader.feed({"choices": [{"delta": {"content": "Hi"}, "finish_reason": given_}]})
         assert FinishPiece(expected) in pieces

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
 
 import pytest
 
@@ -53,4 +53,4 @@ def test_decisions() -> None:
 
 def test_an_unknown_mode() -> None:
     with pytest.raises(ConfigurationError, match=r'no permission mode "yolo".*"read-only", "ask" or "auto"'):
-        Permissions("yolo")
+        Permissions(cast("PermissionMode", "yolo"))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 from pydantic import BaseModel, Field
@@ -289,9 +289,9 @@ def test_a_description_of_ones_own() -> None:
     [
         (lambda: parameters(lambda *args: None), "take a list instead|cannot be the name"),
         (lambda: tool(name="my tool")(lambda: None), "my tool.*cannot be the name.*@tool"),
-        (lambda: tool("name"), "takes a function"),
+        (lambda: tool(cast("Any", "name")), "takes a function"),
         (lambda: tool(int), "takes a function"),
-        (lambda: as_tool(3), "takes a function"),
+        (lambda: as_tool(cast("Any", 3)), "takes a function"),
         (lambda: tool(timeout=0)(print), "timeout"),
     ],
 )
