@@ -7,17 +7,17 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from qianda.models.errors import ServerError, ServerOverloaded, ServerUnreachable
-from qianda.models.failures import classify, error_of, explain_refusal, worth_another_try
+from qianda.models.failures import classify, error_of, explain_refusal, status_of, worth_another_try
 from qianda.models.family import Sampling, find_family
-from qianda.models.http import is_connect_error, send, sse_data
+from qianda.models.http import is_connect_error, patience, send, sse_data
 from qianda.models.messages import Message, ToolSchema
 from qianda.models.reader import ReplyReader
-from qianda.models.reply import Piece
+from qianda.models.reply import FinishPiece, Piece
 from qianda.models.resolve import Endpoint, bearer
 from qianda.models.servers import not_a_model_server
 from qianda.models.wire import MessageEncoder, sampling_body, thinking_body, tool_body
@@ -56,7 +56,7 @@ class Client:
         sampling: fields that are set override the family's preset.
         streaming: ask for server-sent events; else for one JSON document.
         extra_body: more request fields, which win over ours.
-        seconds: silence after which a request counts as hung, None for the HTTP client's own bound.
+        seconds: silence after which a request counts as hung, None for 300, or what the HTTP client was made with.
 
     Raises:
         ConfigurationError: the model cannot think, or cannot do without, against ``thinking``.
@@ -77,7 +77,7 @@ class Client:
         self._family = find_family(endpoint.model)
         self._http = http
         self._streaming = streaming
-        self._seconds = seconds
+        self._patience = patience(http, seconds)
         self._reached = False
         self._headers = bearer(endpoint.api_key)
         self._thinks = self._family.thinks(thinking)
@@ -116,7 +116,7 @@ class Client:
         for attempt in range(1, ATTEMPTS + 1):
             given = False
             try:
-                async with aclosing(self._once(body, tools)) as batches:
+                async with aclosing(self._once(body, tools, last=attempt == ATTEMPTS)) as batches:
                     async for pieces in batches:
                         given = True
                         yield pieces
@@ -130,18 +130,17 @@ class Client:
             else:
                 return
 
-    async def _once(self, body: bytes, tools: Sequence[ToolSchema]) -> AsyncGenerator[list[Piece]]:
+    async def _once(self, body: bytes, tools: Sequence[ToolSchema], *, last: bool) -> AsyncGenerator[list[Piece]]:
         url = f"{self.endpoint.url}/chat/completions"
         thinks = self._thinks is not False
         reader = ReplyReader(tools=tools, thinking_open=self._family.opens and thinks, thinking=thinks)
-        options = {"timeout": self._seconds} if self._seconds else {}
-        async with send(self._http, "POST", url, headers=self._headers, content=body, **options) as response:
+        async with send(self._http, "POST", url, headers=self._headers, content=body, **self._patience) as response:
             self._reached = True
             kind = str(response.headers.get("content-type", ""))
             if response.status_code != 200 or not kind.startswith("text/event-stream"):
                 yield self._whole(response.status_code, await response.aread(), reader, response.headers)
                 return
-            finished = False
+            finished = given = False
             async with aclosing(sse_data(response.aiter_bytes())) as blocks:
                 async for block in blocks:
                     pieces: list[Piece] = []
@@ -151,9 +150,14 @@ class Client:
                         else:
                             pieces += reader.feed(self._decode(data))
                     if pieces:
+                        given = True
                         yield pieces
             if not finished and reader.finish_reason is None:
-                raise ServerUnreachable(f"The answer of {self.endpoint.url} broke off in the middle")
+                if not (last and given):
+                    raise ServerUnreachable(f"The answer of {self.endpoint.url} broke off in the middle")
+                # A server that never says when it is done; what there is may be cut, so no half call is guessed.
+                reader.finish_reason = "length"
+                yield [FinishPiece("length")]
             if pieces := reader.close():
                 yield pieces
 
@@ -163,6 +167,8 @@ class Client:
             raise explain_refusal(
                 status, body, url=self.endpoint.url, model=self.endpoint.model, retry_after=retry_after
             )
+        if not body.strip():
+            raise ServerUnreachable(f"{self.endpoint.url} sent an empty answer")
         if not body.lstrip().startswith(b"{"):
             raise not_a_model_server(self.endpoint.url)
         return reader.read_response(self._decode(body))
@@ -175,9 +181,12 @@ class Client:
                 chunk = orjson.loads(data.decode("utf-8", "replace"))
             except orjson.JSONDecodeError:
                 raise ServerOverloaded(f"{self.endpoint.url} sent something that is not JSON") from error
+        if not isinstance(chunk, dict):
+            raise ServerOverloaded(f"{self.endpoint.url} sent something that is not a JSON object")
+        chunk = cast("dict[str, Any]", chunk)
         # Some servers report a failure inside a 200: an error object instead of choices.
         if not chunk.get("choices") and (found := error_of(chunk)):
-            raise classify(*found, status=500, url=self.endpoint.url, model=self.endpoint.model)
+            raise classify(*found, status=status_of(found[1]), url=self.endpoint.url, model=self.endpoint.model)
         return chunk
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from typing import Any, cast
 
 import orjson
@@ -67,7 +69,7 @@ def explain_refusal(status: int, body: bytes, *, url: str, model: str, retry_aft
         body: the raw body.
         url: the server's base URL, for the message.
         model: the model asked for.
-        retry_after: the header of that name; only the form in seconds counts.
+        retry_after: the header of that name: seconds, or a date.
     """
     try:
         decoded: Any = orjson.loads(body)
@@ -76,12 +78,33 @@ def explain_refusal(status: int, body: bytes, *, url: str, model: str, retry_aft
     found = error_of(decoded)
     if status == 404 and (decoded is None or found == ("Not Found", "")):
         return not_a_model_server(url)
-    message, code = found or (body.decode("utf-8", "replace").strip()[:300] or f"HTTP {status}", "")
+    text = body.decode("utf-8", "replace").strip()[:300]
+    # A page for browsers, as proxies send it, says less than its status.
+    message, code = found or (text if text and not text.startswith("<") else f"HTTP {status}", "")
+    return classify(message, code, status=status, url=url, model=model, retry_after=_seconds(retry_after))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The wait that a ``Retry-After`` header means (RFC 9110, section 10.2.3); None when it says nothing usable."""
+    if not retry_after:
+        return None
     try:
-        wait = float(retry_after) if retry_after else None
+        wait = float(retry_after)
     except ValueError:
-        wait = None
-    return classify(message, code, status=status, url=url, model=model, retry_after=wait)
+        from email.utils import parsedate_to_datetime
+
+        try:
+            date = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        wait = date.timestamp() - time.time()
+    return max(wait, 0.0) if math.isfinite(wait) else None
+
+
+def status_of(code: str) -> int:
+    """The status that an error inside a 200 carries in its code, 500 when it carries none."""
+    found = re.search(r"\b[45]\d\d\b", code)
+    return int(found[0]) if found else 500
 
 
 def classify(
@@ -100,7 +123,7 @@ def classify(
         return ServerRefused(
             said, cure=f"Is {model!r} the model's name there? qianda doctor lists what the server has", status=status
         )
-    if status == 429 or status >= 500 or _BUSY.search(text):
+    if status in (408, 429) or status >= 500 or _BUSY.search(text):
         return ServerOverloaded(said, cure="Try again later", status=status, retry_after=retry_after)
     return ServerRefused(said, cure="qianda doctor shows what the server can do", status=status)
 

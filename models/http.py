@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from qianda.models.errors import QiandaError, ServerUnreachable
+from qianda.models.errors import QiandaError, ServerRefused, ServerUnreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 300.0
+PACKAGE_SECONDS = 5.0  # every timeout of a client of httpx or httpx2 that was made without one
 
 
 class Response(Protocol):
@@ -63,6 +64,22 @@ def open_http(url: str, *, idle: float | None = None) -> httpx2.AsyncClient:
     )
 
 
+def patience(http: AsyncClient, seconds: float | None) -> dict[str, Any]:
+    """The ``timeout`` option of a model request: a model may think for minutes before its first byte.
+
+    Args:
+        http: ours, or a user's; one that was made with timeouts of its own keeps them.
+        seconds: what the user wants, or None.
+    """
+    if seconds is None:
+        usual = all(value == PACKAGE_SECONDS for value in http.timeout.as_dict().values())
+        if not usual:
+            return {}
+        seconds = IDLE_SECONDS
+    # Connect, read, write, and no bound on waiting for a free connection of the pool.
+    return {"timeout": (min(seconds, CONNECT_SECONDS), seconds, seconds, None)}
+
+
 def _package(error: BaseException) -> str:
     return type(error).__module__.partition(".")[0]
 
@@ -80,6 +97,11 @@ def explain(error: Exception, url: str) -> QiandaError | None:
         from qianda.models.errors import ConfigurationError
 
         return ConfigurationError(f"{url} is not a usable address", cure="Write it like http://127.0.0.1:8000/v1")
+    if "ConnectError" in names and ("SSL" in str(error) or "CERTIFICATE" in str(error)):
+        return ServerUnreachable(
+            f"No encrypted connection to {url}: {error}",
+            cure="Is it http: rather than https:? For a certificate of your own, pass http_client=",
+        )
     if "ConnectError" in names or "ConnectTimeout" in names:
         return ServerUnreachable(
             f"No server answers at {url}",
@@ -87,7 +109,7 @@ def explain(error: Exception, url: str) -> QiandaError | None:
         )
     if "ReadTimeout" in names:
         return ServerUnreachable(f"{url} sent nothing for too long", cure="Look whether the server still works")
-    if "TransportError" in names or "DecodingError" in names or "StreamError" in names:
+    if "RequestError" in names or "StreamError" in names:
         return ServerUnreachable(f"The connection to {url} broke ({type(error).__name__})")
     return None
 
@@ -95,6 +117,15 @@ def explain(error: Exception, url: str) -> QiandaError | None:
 def is_connect_error(error: BaseException | None) -> bool:
     """Whether the request never reached a server."""
     return error is not None and bool(_names(error) & {"ConnectError", "ConnectTimeout"})
+
+
+def _refuse_redirect(response: Response, url: str) -> None:
+    if response.status_code in (301, 302, 303, 307, 308):
+        raise ServerRefused(
+            f"{url} redirects to {response.headers.get('location') or 'another address'}",
+            cure="Name that server's address itself, up to /v1",
+            status=response.status_code,
+        )
 
 
 @asynccontextmanager
@@ -105,10 +136,12 @@ async def send(
 
     Raises:
         ServerUnreachable: no connection, or it broke, here or while the caller reads.
+        ServerRefused: the address is another now; a key and a conversation go nowhere on a server's word alone.
         ConfigurationError: the URL is not usable.
     """
     try:
         async with http.stream(method, url, headers=headers, content=content, **options) as response:
+            _refuse_redirect(response, url)
             yield response
     except Exception as error:
         explained = explain(error, url)
@@ -135,31 +168,39 @@ async def sse_data(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html; events that are not set apart by an empty
     line are told apart all the same, and a last one without it counts.
     """
-    rest = b""
     pending: bytes | None = None
+    held: list[bytes] = []  # a line that has not ended; joined once, as one argument may be megabytes long
     async for block in blocks:
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        found: list[bytes] = []
-        for line in lines:
-            if line[:5] == b"data:":
-                data = line[5:].strip()
-                if pending is None:
-                    pending = data
-                elif _is_whole(pending):
-                    found.append(pending)
-                    pending = data
-                else:
-                    pending += b"\n" + data
-            elif pending is not None and line in (b"", b"\r"):
-                found.append(pending)
-                pending = None
+        if b"\n" not in block:
+            held.append(block)
+            continue
+        lines = b"".join((*held, block)).split(b"\n")
+        held = [lines.pop()]
+        found, pending = _read_lines(lines, pending)
         if found:
             yield found
-    if rest[:5] == b"data:":
-        pending = (pending or b"") + rest[5:].strip()
-    if pending is not None:
-        yield [pending]
+    found, _ = _read_lines([b"".join(held), b""], pending)
+    if found:
+        yield found
+
+
+def _read_lines(lines: list[bytes], pending: bytes | None) -> tuple[list[bytes], bytes | None]:
+    """The data that these lines complete, and what they hold of the next; empty data only keeps a connection alive."""
+    found: list[bytes] = []
+    for line in lines:
+        if line[:5] == b"data:":
+            data = line[5:].strip()
+            if not pending:
+                pending = data
+            elif _is_whole(pending):
+                found.append(pending)
+                pending = data
+            else:
+                pending += b"\n" + data
+        elif pending and line in (b"", b"\r"):
+            found.append(pending)
+            pending = None
+    return found, pending
 
 
 def _is_whole(data: bytes) -> bool:
