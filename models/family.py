@@ -96,6 +96,17 @@ def _table() -> tuple[tuple[re.Pattern[str], Family], ...]:
 
 @cache
 def find_family(model: str) -> Family:
-    """The family that a model's name means; loose: publisher, case, quantisation and file endings do not matter."""
-    name = re.sub(r"[_:\s]+", "-", model.lower().rsplit("/", 1)[-1])
+    """The family that a model's name means; loose: publisher, case, quantisation and file endings do not matter.
+
+    Args:
+        model: a name, or the path of a file or folder: of a path, the last part that names a Qwen counts.
+    """
+    parts = [part for part in re.sub(r"[_:\s]+|--", "-", model.lower()).split("/") if part]
+    if not model.startswith(("/", ".", "~")):
+        parts = parts[-1:]
+    found = [_match(part) for part in reversed(parts)]
+    return next((family for family in found if family.qwen), found[0] if found else _match(""))
+
+
+def _match(name: str) -> Family:
     return next(family for pattern, family in _table() if pattern.search(name))
