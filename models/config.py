@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -288,7 +289,7 @@ def _server_identity(server: str) -> str:
     if server == "dashscope":
         return "modelstudio"
     scheme, separator, rest = server.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0]
+    host = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
     if separator and scheme == "https" and (host == "aliyuncs.com" or host.endswith(".aliyuncs.com")):
         return "modelstudio"
     return server

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,18 +89,20 @@ async def resolve(
     """
     config = config or load_config(Path.cwd())
     chosen, why = _choose(server, model, config)
-    wanted = model or config.model
-    if chosen == "embedded":
-        return await _embedded(wanted, why, download=download or server == "embedded", notify=notify)
+    wanted = model or _configured_model(chosen, config)
+    if chosen is not None and chosen.lower() == "embedded":
+        return await _embedded(wanted, why, download=download or bool(server), notify=notify)
     if chosen is None:
         found = await probe_local(http)
         if not found:
+            _need_embedded(wanted, download=download)
             return await _embedded(wanted, "no model server answers on this machine", download=download, notify=notify)
-        return _pick(found[0], wanted, f"it answers on this machine ({found[0].url})", None)
+        best = _best(found, wanted)
+        return _pick(best, wanted, f"it answers on this machine ({best.url})", None)
     url = base_url(chosen)
-    key = api_key or config.key_for(chosen) or config.key_for(url)
-    named = server_kinds().get(chosen.lower())
-    return _pick(await _ask(http, url, key), wanted or (named.model if named else None), why, key)
+    key = _sendable(api_key) or config.key_for(chosen) or config.key_for(url)
+    there = await _ask(http, url, key)
+    return _pick(there, wanted or there.kind.model or None, why, key)
 
 
 def _choose(server: str | None, model: str | None, config: Config) -> tuple[str | None, str]:
@@ -106,15 +110,43 @@ def _choose(server: str | None, model: str | None, config: Config) -> tuple[str 
     origin = config.origins.get("server", "")
     if server:
         return server, "you named the server"
-    if model and model.endswith(".gguf"):
+    if _is_file(model):
         return "embedded", "you named a model file"
+    model_origin = config.origins.get("model", "") if _is_file(config.model) else ""
     if config.server and origin.startswith("environment"):
         return config.server, f"{origin.removeprefix('environment ')} names it"
+    if model_origin.startswith("environment"):
+        return "embedded", f"{model_origin.removeprefix('environment ')} names a model file"
     if "DASHSCOPE_API_KEY" in config.origins.get("api_keys", ""):
         return "modelstudio", "DASHSCOPE_API_KEY is set"
     if config.server:
         return config.server, f"{origin} names it"
+    if model_origin:
+        return "embedded", f"{model_origin} names a model file"
     return None, ""
+
+
+def _configured_model(chosen: str | None, config: Config) -> str | None:
+    """The model of the configuration; one that a file names beside a server is meant for that server alone."""
+    if config.model and config.origins.get("model", "").startswith("environment"):
+        return config.model
+    return config.model if config.server is None or chosen == config.server else None
+
+
+def _is_file(model: str | None) -> bool:
+    return model is not None and model.endswith(".gguf")
+
+
+def _sendable(api_key: str | None) -> str | None:
+    """An explicit key, without the line end of the file that it was read from.
+
+    Raises:
+        ConfigurationError: it cannot stand in an HTTP header.
+    """
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigurationError("The API key has characters that no key has", cure="Copy it again")
+    return key or None
 
 
 def bearer(api_key: str | None) -> dict[str, str]:
@@ -144,7 +176,31 @@ async def probe_local(http: AsyncClient | None = None) -> list[FoundServer]:
         return found if found.models else None
 
     urls = [kind.base_url for kind in server_kinds().values() if kind.port]
-    return [found for found in await asyncio.gather(*map(probe, urls)) if found]
+    async with AsyncExitStack() as stack:
+        # One client for all, made before the clock starts: importing the HTTP package may take as long as the probe.
+        http = http or await stack.enter_async_context(open_http(urls[0]))
+        return [found for found in await asyncio.gather(*map(probe, urls)) if found]
+
+
+def _best(servers: list[FoundServer], wanted: str | None) -> FoundServer:
+    """Of several servers the first that has the wanted model, or a Qwen when none is named, or else the first."""
+
+    def fits(server: FoundServer) -> bool:
+        names = [model.id for model in server.models]
+        return bool(_same_model(names, wanted)) if wanted else any(map(_chats, names))
+
+    return next(filter(fits, servers), servers[0])
+
+
+def _same_model(names: Iterable[str], wanted: str) -> list[str]:
+    """The names that mean the wanted model: publisher and case do not matter."""
+    bare = wanted.lower().rsplit("/", 1)[-1]
+    return [name for name in names if name.lower().rsplit("/", 1)[-1] == bare]
+
+
+def _chats(name: str) -> bool:
+    """Whether it is a Qwen that answers in text, rather than one that embeds, ranks, draws or speaks."""
+    return find_family(name).qwen and not re.search(r"embed|rerank|guard|image|tts|asr", name.lower())
 
 
 def _pick(found: FoundServer, wanted: str | None, why: str, api_key: str | None) -> Endpoint:
@@ -152,30 +208,49 @@ def _pick(found: FoundServer, wanted: str | None, why: str, api_key: str | None)
     if wanted is None:
         if not ids:
             raise ConfigurationError(f"{found.url} does not list its models", cure="Name one with --model")
-        model = next((name for name in ids if find_family(name).qwen), next(iter(ids)))
-        why += ", its only model" if len(ids) == 1 else f", the first Qwen of its {len(ids)} models"
+        qwen = next(filter(_chats, ids), None)
+        model = qwen or next(iter(ids))
+        which = "the first Qwen" if qwen else "the first, as none is a Qwen,"
+        why += ", its only model" if len(ids) == 1 else f", {which} of its {len(ids)} models"
     else:
-        same = [name for name in ids if name.lower().rsplit("/", 1)[-1] == wanted.lower().rsplit("/", 1)[-1]]
+        same = _same_model(ids, wanted)
         model = wanted if wanted in ids or len(same) != 1 else same[0]
     window = ids[model].window if model in ids else None
     return Endpoint(url=found.url, kind=found.kind, model=model, why=why, api_key=api_key, window=window)
 
 
+def _need_embedded(model: str | None, *, download: bool) -> None:
+    """See that the embedded engine can stand in where no model server is.
+
+    Raises:
+        ServerUnreachable: it cannot.
+    """
+    from qianda.models import embedded
+
+    start = "Start one and name it with --server"
+    if model not in (None, "demo", embedded.DEMO_MODEL):
+        raise ServerUnreachable(f"No model server answers on this machine, so there is no {model!r}", cure=start)
+    if not embedded.available():
+        raise ServerUnreachable(
+            "No model server answers on this machine, and the embedded engine is not installed",
+            cure=f"{start}, or: pip install 'qianda[local]'",
+        )
+    if not download and not embedded.weights_present():
+        raise ServerUnreachable(
+            "No model server answers on this machine, and the demo model is not here yet",
+            cure=f"{start}, or fetch the demo model: qianda models pull demo",
+        )
+
+
 async def _embedded(model: str | None, why: str, *, download: bool, notify: Callable[[str], None]) -> Endpoint:
     from qianda.models import embedded
 
-    is_file = bool(model and model.endswith(".gguf"))
-    if not is_file:
-        if not embedded.available():
-            raise ServerUnreachable(
-                "No model server answers on this machine, and the embedded engine is not installed",
-                cure="Start one and name it with --server, or: pip install 'qianda[local]'",
-            )
-        if not download and not embedded.weights_present():
-            raise ServerUnreachable(
-                "No model server answers on this machine, and the demo model is not here yet",
-                cure="Start one and name it with --server, or fetch the demo model: qianda models pull demo",
-            )
+    is_file = _is_file(model)
+    if not is_file and model not in (None, "demo", embedded.DEMO_MODEL):
+        raise ConfigurationError(
+            f"The embedded engine has no model {model!r}",
+            cure="Name a .gguf file, leave the model out for the demo model, or name a server that has it",
+        )
     engine = await embedded.start_embedded(model if is_file else None, download=download, notify=notify)
     if not is_file:
         why += "; connect a real Qwen with --server URL (qianda doctor helps)"

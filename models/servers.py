@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from qianda.models.errors import ConfigurationError, ServerRefused
+from qianda.models.errors import ConfigurationError, ServerOverloaded, ServerRefused
 from qianda.models.http import get_json
 
 if TYPE_CHECKING:
@@ -87,10 +87,13 @@ def base_url(server: str) -> str:
         ConfigurationError: it is neither a known name nor an address.
     """
     kinds = server_kinds()
-    known = kinds.get(server.lower().replace(".", "").replace(" ", ""))
+    server = server.strip()
+    name = server.lower().replace(".", "").replace(" ", "")
+    known = kinds.get({"dashscope": "modelstudio"}.get(name, name))
     if known and known.base_url:
         return known.base_url
     url = server if "://" in server else f"http://{server}"
+    url = url.rstrip("/").removesuffix("/chat/completions")
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or "://" in server)
@@ -114,7 +117,8 @@ def _kind_of(url: str, entries: list[dict[str, Any]]) -> ServerKind:
 
 
 def _window(entry: dict[str, Any]) -> int | None:
-    meta: dict[str, Any] = entry.get("meta") or {}
+    said: Any = entry.get("meta")
+    meta = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
     for value in (entry.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"), entry.get("context_length")):
         if isinstance(value, int) and value > 0:
             return value
@@ -132,7 +136,8 @@ async def detect(http: AsyncClient, url: str, *, headers: dict[str, str], second
 
     Raises:
         ServerUnreachable: nothing answers there.
-        ServerRefused: the key is wrong.
+        ServerRefused: the key is wrong, or it is no model server.
+        ServerOverloaded: it is not ready.
     """
     status, body = await get_json(http, f"{url}/models", headers=headers, seconds=seconds)
     if status in (401, 403):
@@ -142,6 +147,10 @@ async def detect(http: AsyncClient, url: str, *, headers: dict[str, str], second
             status=status,
         )
     entries = _entries(body)
+    if not entries and status == 503:
+        raise ServerOverloaded(
+            f"{url} is not ready (HTTP 503)", cure="Try again when it has loaded its model", status=status
+        )
     if not entries and status != 200 and not (urlsplit(url).hostname or "").endswith("aliyuncs.com"):
         status, _ = await get_json(http, f"{url}/chat/completions", headers=headers, seconds=seconds)
         if status == 404:
