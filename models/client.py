@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -94,7 +94,12 @@ class Client:
         return MessageEncoder(self.endpoint.kind.reasoning, preserve=self._family.preserve)
 
     async def ask(
-        self, messages: Sequence[Message], tools: Sequence[ToolSchema], encoder: MessageEncoder
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSchema],
+        encoder: MessageEncoder,
+        *,
+        fields: Mapping[str, Any] | None = None,
     ) -> AsyncGenerator[list[Piece] | Retry]:
         """Ask for one reply.
 
@@ -102,6 +107,8 @@ class Client:
             messages: the whole conversation.
             tools: what the model may call.
             encoder: this conversation's serialiser.
+            fields: request fields of this one request, which win over all others; an object in them is merged into the
+                one that is there, None takes a field out.
 
         Yields:
             The pieces of the reply, in one list per block that the network gave; or a ``Retry``.
@@ -109,10 +116,10 @@ class Client:
         Raises:
             ServerError: the server refused, or failed more often than we try.
         """
-        fields: dict[str, Any] = {"model": self.endpoint.model, **self._fields}
+        every: dict[str, Any] = {"model": self.endpoint.model, **self._fields}
         if tools:
-            fields["tools"] = [tool_body(schema) for schema in tools]
-        body = encoder.request(messages, orjson.dumps(fields))
+            every["tools"] = [tool_body(schema) for schema in tools]
+        body = encoder.request(messages, orjson.dumps(_override(every, fields or {})))
         for attempt in range(1, ATTEMPTS + 1):
             given = False
             try:
@@ -188,6 +195,15 @@ class Client:
         if not chunk.get("choices") and (found := error_of(chunk)):
             raise classify(*found, status=status_of(found[1]), url=self.endpoint.url, model=self.endpoint.model)
         return chunk
+
+
+def _override(fields: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Request fields with others put over them: objects are merged, None takes a field out."""
+    merged = dict(fields)
+    for name, value in more.items():
+        old = merged.get(name)
+        merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    return {name: value for name, value in merged.items() if name not in more or value is not None}
 
 
 def _wait(attempt: int, error: ServerError) -> float:
