@@ -48,6 +48,12 @@ class Family:
         calls: how it writes tool calls in text.
         reasoning: sampling while thinking.
         plain: sampling without thinking.
+        coding: sampling while thinking about code, where the model card has a preset of its own.
+        soft_switch: ``/think`` and ``/no_think`` in a prompt switch thinking.
+        efforts: what ``reasoning_effort`` may be, the default first; empty when there are no levels.
+        max_output: tokens of one reply that leave room for long reasoning.
+        vocabulary: which tokenizer it has: ``qwen`` (1 to 3) or ``qwen3.5``.
+        image_factor: side of the square that becomes one image token, in pixels.
     """
 
     name: str
@@ -58,6 +64,12 @@ class Family:
     calls: Literal["hermes", "xml", "react"]
     reasoning: Sampling = Sampling()
     plain: Sampling = Sampling()
+    coding: Sampling = Sampling()
+    soft_switch: bool = False
+    efforts: tuple[str, ...] = ()
+    max_output: int = 32768
+    vocabulary: Literal["qwen", "qwen3.5"] = "qwen"
+    image_factor: int = 32
 
     def thinks(self, wanted: bool | None) -> bool | None:
         """Whether the model will think, given what is wanted (None: the model's default); None when unknown.
@@ -83,15 +95,8 @@ def _sampling(row: list[float]) -> Sampling:
 
 
 @cache
-def _table() -> tuple[tuple[re.Pattern[str], Family], ...]:
-    rows = tomllib.loads(Path(__file__).with_name("family.toml").read_text(encoding="utf-8"))["family"]
-    table: list[tuple[re.Pattern[str], Family]] = []
-    for row in rows:
-        pattern = re.compile(row.pop("match"))
-        for preset in ("reasoning", "plain"):
-            row[preset] = _sampling(row.get(preset, []))
-        table.append((pattern, Family(**row)))
-    return tuple(table)
+def _rows() -> list[dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_name("family.toml").read_text(encoding="utf-8"))["family"]
 
 
 @cache
@@ -101,12 +106,29 @@ def find_family(model: str) -> Family:
     Args:
         model: a name, or the path of a file or folder: of a path, the last part that names a Qwen counts.
     """
-    parts = [part for part in re.sub(r"[_:\s]+|--", "-", model.lower()).split("/") if part]
-    if not model.startswith(("/", ".", "~")):
-        parts = parts[-1:]
-    found = [_match(part) for part in reversed(parts)]
+    found = [_match(part) for part in reversed(name_parts(model))]
     return next((family for family in found if family.qwen), found[0] if found else _match(""))
 
 
+def name_parts(model: str) -> list[str]:
+    """The parts of a path, or the one name without its publisher, as the patterns of the tables want them.
+
+    Ollama's bare ``qwen:7b`` is Qwen1.5. A point may be written as ``p``, ``_`` or ``-``: ``qwen2p5``, ``qwen3-5-27b``.
+    """
+    lower = model.strip().lower()
+    bare = lower.removeprefix("registry.ollama.ai/").removeprefix("library/")
+    if bare == "qwen" or bare.startswith("qwen:"):
+        lower = "qwen1.5" + bare.removeprefix("qwen")
+    lower = re.sub(r"[_:\s]+|--", "-", lower)
+    lower = re.sub(r"(qwen-?[1-3])[p-]([5-8])(?=-)", r"\1.\2", lower)
+    parts = [part for part in lower.split("/") if part]
+    return parts if model.startswith(("/", ".", "~")) else parts[-1:]
+
+
 def _match(name: str) -> Family:
-    return next(family for pattern, family in _table() if pattern.search(name))
+    row = next(row for row in _rows() if re.search(row["match"], name))
+    fields: dict[str, Any] = {key: value for key, value in row.items() if key != "match"}
+    for preset in ("reasoning", "plain", "coding"):
+        fields[preset] = _sampling(row.get(preset, []))
+    fields["efforts"] = tuple(row.get("efforts", ()))
+    return Family(**fields)
