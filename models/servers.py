@@ -32,6 +32,14 @@ class ServerKind:
         reasoning: the message field in which reasoning is resent.
         top_k: the request's field for it, or "".
         repetition_penalty: the request's field for it, or "".
+        structured: how a reply is held to a schema: ``json_schema`` (in ``response_format``), ``json_object`` (some
+            JSON, no schema), ``format`` or ``guided_json`` (fields of these names), or "" when it cannot be.
+        structured_thinking: it can be while the model thinks.
+        tool_media: tool results may hold images; else they follow in a user message.
+        audio: what ``input_audio`` holds: ``raw`` base64 or a ``url``.
+        frames: a video may be a list of images.
+        media_bytes: bound of one image, audio or video in base64, 0 for none.
+        images: bound of the images in one request, 0 for none.
     """
 
     kind: str
@@ -44,6 +52,13 @@ class ServerKind:
     reasoning: str = "reasoning_content"
     top_k: str = ""
     repetition_penalty: str = ""
+    structured: Literal["json_schema", "json_object", "format", "guided_json", ""] = ""
+    structured_thinking: bool = False
+    tool_media: bool = False
+    audio: Literal["raw", "url"] = "raw"
+    frames: bool = False
+    media_bytes: int = 0
+    images: int = 0
 
     @property
     def base_url(self) -> str:
