@@ -45,6 +45,8 @@ class Family:
         thinking: ``none``, ``only``, ``on`` or ``off`` (hybrid, with that default), ``unknown``.
         opens: a reply starts inside the reasoning, because the template writes the opening tag.
         preserve: reasoning of earlier turns is resent, because the model was trained to see it.
+        preserve_switch: its template shows that reasoning only when ``preserve_thinking`` asks for it.
+        resend: fields in which reasoning is resent, when these are not the server's own one.
         calls: how it writes tool calls in text.
         reasoning: sampling while thinking.
         plain: sampling without thinking.
@@ -61,6 +63,8 @@ class Family:
     thinking: Literal["none", "only", "on", "off", "unknown"]
     opens: bool = False
     preserve: bool = False
+    preserve_switch: bool = False
+    resend: tuple[str, ...] = ()
     calls: Literal["hermes", "xml", "react"]
     reasoning: Sampling = Sampling()
     plain: Sampling = Sampling()
@@ -131,4 +135,5 @@ def _match(name: str) -> Family:
     for preset in ("reasoning", "plain", "coding"):
         fields[preset] = _sampling(row.get(preset, []))
     fields["efforts"] = tuple(row.get("efforts", ()))
+    fields["resend"] = tuple(row.get("resend", ()))
     return Family(**fields)
