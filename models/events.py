@@ -4,8 +4,8 @@ Every event carries an envelope: ``v`` (version of this format), ``run_id``, ``p
 sequence per run) and ``time`` (seconds since the epoch). ``to_json`` and ``from_json`` round-trip.
 
 The order within one tool call: any number of ``ArgumentsDelta`` while the model writes it, ``CallStarted`` when it is
-whole, ``ApprovalAsked`` if someone has to agree, any number of ``CallProgress``, then exactly one of ``CallFinished``,
-``CallFailed`` and ``CallDenied``.
+whole, ``CallRepaired`` if it had to be mended, ``ApprovalAsked`` if someone has to agree, any number of
+``CallProgress``, then exactly one of ``CallFinished``, ``CallFailed`` and ``CallDenied``.
 """
 
 from __future__ import annotations
@@ -119,6 +119,34 @@ class CallStarted(CallEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRepaired(CallEnvelope):
+    """The call was not right as the model wrote it and could be mended; comes behind its ``CallStarted``.
+
+    Args:
+        reason: what was mended.
+    """
+
+    reason: str
+    type: Literal["call_repaired"] = "call_repaired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallForced(Envelope):
+    """The next reply is asked for with a call forced, because the model did not get it right by itself.
+
+    Args:
+        name: the tool that has to be called, or "" for any.
+        how: by what: a named choice, ``required``, a grammar; "" where this server and model allow none of them.
+        reason: what was wrong with the calls before.
+    """
+
+    name: str
+    how: str
+    reason: str
+    type: Literal["call_forced"] = "call_forced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked(CallEnvelope):
     """Someone has to agree before the call runs; answer by ``approve=`` or ``run.answer(request_id, …)``.
 
@@ -228,6 +256,8 @@ Event = (
     | TextDelta
     | ArgumentsDelta
     | CallStarted
+    | CallRepaired
+    | CallForced
     | ApprovalAsked
     | CallProgress
     | CallFinished

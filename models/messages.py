@@ -64,11 +64,13 @@ class ToolCall:
         id: unique within the conversation.
         name: the tool's name as the model wrote it.
         arguments: JSON text as the model wrote it, after repair; not validated yet.
+        repaired: what had to be mended to read it, for people; "" when it was right.
     """
 
     id: str
     name: str
     arguments: str
+    repaired: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

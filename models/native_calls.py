@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from qianda.models.formats.arguments import read_object
+from qianda.models.formats.arguments import mended, read_object
 from qianda.models.formats.call import cut_off, nameless, unreadable, whole
 from qianda.models.formats.json_scan import JsonScan
 from qianda.models.formats.json_text import write_value
@@ -139,7 +139,7 @@ def _judge(call: _Call, *, cut: bool) -> WholeCall | BrokenCall:
     try:
         if not _repeats(behind, text):
             read_object(text + behind)
-        return whole(call.index, call.name, read_object(text), call_id=call.id)
+        return whole(call.index, call.name, read_object(text), call_id=call.id, repaired=mended(text))
     except ValueError as error:
         return unreadable(call.index, call.name, text + behind, error)
 

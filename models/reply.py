@@ -56,12 +56,14 @@ class WholeCall:
         id: the server's id, or "" where it gave none.
         name: the tool's name.
         arguments: JSON text of an object, repaired and in one spelling (``{"key": value}``, as Qwen's templates write).
+        repaired: what had to be mended to read it, or "".
     """
 
     index: int
     id: str
     name: str
     arguments: str
+    repaired: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def merge(pieces: Iterable[Piece]) -> Reply:
     """Merge the pieces of one reply, in the order in which they arrived; pure."""
     text: list[str] = []
     reasoning: list[str] = []
-    calls: dict[int, tuple[str, str, list[str]]] = {}
+    calls: dict[int, tuple[str, str, list[str], str]] = {}
     broken: list[BrokenCall] = []
     usage = Usage()
     finish: Finish = "stop"
@@ -140,12 +142,12 @@ def merge(pieces: Iterable[Piece]) -> Reply:
             case Reset():
                 text, reasoning = [], []
             case WholeCall():
-                calls[piece.index] = (piece.id, piece.name, [piece.arguments])
+                calls[piece.index] = (piece.id, piece.name, [piece.arguments], piece.repaired)
             case CallPiece():
-                call_id, name, arguments = calls.get(piece.index, ("", "", []))
+                call_id, name, arguments, _ = calls.get(piece.index, ("", "", [], ""))
                 if piece.arguments:
                     arguments.append(piece.arguments)
-                calls[piece.index] = (piece.id or call_id, piece.name or name, arguments)
+                calls[piece.index] = (piece.id or call_id, piece.name or name, arguments, "")
             case BrokenCall():
                 broken.append(piece)
                 calls.pop(piece.index, None)
@@ -154,8 +156,8 @@ def merge(pieces: Iterable[Piece]) -> Reply:
             case FinishPiece():
                 finish = piece.reason
     whole = tuple(
-        ToolCall(id=call_id or f"call_{index}", name=name, arguments="".join(arguments) or "{}")
-        for index, (call_id, name, arguments) in sorted(calls.items())
+        ToolCall(id=call_id or f"call_{index}", name=name, arguments="".join(arguments) or "{}", repaired=repaired)
+        for index, (call_id, name, arguments, repaired) in sorted(calls.items())
     )
     if len({call.id for call in whole}) < len(whole):
         whole = tuple(replace(call, id=f"{call.id}_{index}") for index, call in enumerate(whole))

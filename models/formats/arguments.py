@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import orjson
+
 from qianda.models.formats.coercion import coerce
 from qianda.models.formats.json_text import read_value
+from qianda.models.formats.repair import repairs
 
-__all__ = ["coerce", "read_object"]
+__all__ = ["coerce", "mended", "read_object"]
 
 _ENCODINGS = 3
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -45,6 +48,23 @@ def read_object(text: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return cast("dict[str, Any]", value)
     raise ValueError(f"the arguments are {_kind(value)}, but a JSON object is expected, like {{}}")
+
+
+def mended(text: str) -> str:
+    """What had to be mended for ``read_object`` to read a text, as a list of phrases; "" when it was right.
+
+    That there are no arguments, or ``null``, is no fault.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            return ", ".join(repairs(text.strip())) if text.strip() else ""
+        except (ValueError, RecursionError):
+            return ""
+    if isinstance(value, str) and value.strip():
+        return ", ".join(filter(None, ("an object that was written as a string", mended(value))))
+    return ""
 
 
 def _kind(value: Any) -> str:

@@ -67,12 +67,14 @@ class CallBody(Protocol):
         ...
 
 
-def whole(index: int, name: str, arguments: dict[str, Any], *, call_id: str = "") -> WholeCall | BrokenCall:
+def whole(
+    index: int, name: str, arguments: dict[str, Any], *, call_id: str = "", repaired: str = ""
+) -> WholeCall | BrokenCall:
     """A call with readable arguments, given that it has a name and they can be written."""
     if not name:
         return nameless(index, write_value(arguments))
     try:
-        return WholeCall(index, call_id, name, write_value(arguments))
+        return WholeCall(index, call_id, name, write_value(arguments), repaired)
     except ValueError as error:
         return unreadable(index, name, repr(arguments), error)
 

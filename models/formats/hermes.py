@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from qianda.models.formats.arguments import read_object
+from qianda.models.formats.arguments import mended, read_object
 from qianda.models.formats.call import TOOL_CALL, TOOL_CALL_END, Item, Tools, cut_off, nameless, unreadable, whole
 from qianda.models.formats.json_scan import JsonScan
 from qianda.models.formats.json_text import read_value, write_value
@@ -81,7 +81,7 @@ class HermesBody:
         """The call; see ``CallBody``."""
         text = self.text
         try:
-            return [whole(self._index, *self._read(read_value(text.strip())))]
+            return [whole(self._index, *self._read(read_value(text.strip())), repaired=mended(text))]
         except ValueError as error:
             name, arguments = self._parted(text)
             return [self._judge(name, arguments, error) if name else nameless(self._index, text)]

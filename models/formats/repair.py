@@ -18,6 +18,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+_RAW = re.compile(r"[\x00-\x1f]")
+_BAD_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^\"\\/bfnrtu]")
 _DEEPEST = 200
 
 
@@ -33,12 +35,25 @@ def repair(text: str) -> Any:
     return value
 
 
+def repairs(text: str) -> list[str]:
+    """What ``repair`` mends in a text that it can read, in order.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    reader = _Reader(text)
+    reader.value("")
+    reader.check_end()
+    return list(reader.mended)
+
+
 class _Reader:
     """Reads near-JSON from front to back, each character once."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at: int = 0
+        self.mended: dict[str, None] = {}
 
     def value(self, closers: str) -> Any:
         """Read a value; ``closers`` are the brackets around it, the innermost last."""
@@ -57,7 +72,10 @@ class _Reader:
 
     def check_end(self) -> None:
         """Nothing but spare brackets and commas may follow."""
-        self._at += len(self._text[self._at :]) - len(self._text[self._at :].lstrip("}],; \t\r\n"))
+        rest = self._text[self._at :]
+        self._at += len(rest) - len(rest.lstrip("}],; \t\r\n"))
+        if rest.strip():
+            self._mend("spare brackets at the end")
         if self._at < len(self._text):
             raise self._fault(f"{self._ahead()} follows after the end of the object")
 
@@ -97,17 +115,20 @@ class _Reader:
         if char == "," and not first:
             self._at += 1
             char = self._peek()
+            if char in "}]":
+                self._mend("a comma too many")
         elif char and char not in "}]" and not first:
             after = f'the value of "{key}"' if key else "a value"
             hint = '; inside a string a quotation mark is written \\" and a backslash \\\\'
             raise self._fault(f"a comma or {closers[-1]} is expected after {after}, but {self._ahead()} follows{hint}")
-        if not char:
-            return True
-        if char == closers[-1]:
+        if char and char == closers[-1]:
             self._at += 1
             return True
-        # The bracket that closes an outer value: the inner one's is missing.
-        return char in "}]" and char in closers
+        # The end, or the bracket that closes an outer value: the inner one's is missing.
+        if not char or (char in "}]" and char in closers):
+            self._mend("a closing bracket was missing")
+            return True
+        return False
 
     def _key(self) -> str:
         char = self._peek()
@@ -117,6 +138,7 @@ class _Reader:
         if not word or not word[0].isidentifier():
             raise self._fault(f"a key in double quotes is expected, but {self._ahead()} follows")
         self._at = word.end()
+        self._mend("a key without quotes")
         return word[0]
 
     def _string(self) -> str:
@@ -125,12 +147,20 @@ class _Reader:
         if not body or self._text[body.end() : body.end() + 1] != closer:
             raise self._fault("the string that begins here is not closed")
         self._at = body.end() + 1
+        if self._text[body.start() - 1] != '"':
+            self._mend("quotation marks other than JSON's")
+        if _RAW.search(body[0]):
+            self._mend("raw line breaks or control characters in a string")
+        if _BAD_ESCAPE.search(body[0]):
+            self._mend("a backslash that begins no escape")
         return _ESCAPE.sub(_unescape, body[0]) if "\\" in body[0] else body[0]
 
     def _word(self) -> Any:
         word = _WORD.match(self._text, self._at)
         if word and word[0] in _WORDS:
             self._at = word.end()
+            if word[0][0].isupper():
+                self._mend(f"Python's {word[0]}")
             return _WORDS[word[0]]
         if word and (number := _NUMBER.match(word[0])):
             self._at = word.end()
@@ -141,6 +171,9 @@ class _Reader:
         raise self._fault(
             f"{self._ahead()} is neither a string in double quotes nor a number, object, list, true, false or null"
         )
+
+    def _mend(self, what: str) -> None:
+        self.mended[what] = None
 
     def _ahead(self) -> str:
         """What stands at the current position, short."""
