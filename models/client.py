@@ -91,7 +91,7 @@ class Client:
 
     def encoder(self) -> MessageEncoder:
         """The serialiser for one conversation."""
-        return MessageEncoder(self.endpoint.kind.reasoning, preserve=self._family.preserve)
+        return MessageEncoder(self.endpoint.kind, preserve=self._family.preserve)
 
     async def ask(
         self,
@@ -115,6 +115,7 @@ class Client:
 
         Raises:
             ServerError: the server refused, or failed more often than we try.
+            ConfigurationError: an image of the user's that the server or the model does not take.
         """
         every: dict[str, Any] = {"model": self.endpoint.model, **self._fields}
         if tools:

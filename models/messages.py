@@ -24,10 +24,14 @@ class MediaPart:
     Args:
         type: what it is.
         url: ``https:`` address or ``data:`` URL with base64 content.
+        frames: addresses of a video's frames, in the place of ``url``.
+        fps: frames per second of the video that the frames were taken from.
     """
 
     type: Literal["image", "audio", "video"]
-    url: str
+    url: str = ""
+    frames: tuple[str, ...] = ()
+    fps: float = 2.0
 
     @classmethod
     def from_file(cls, path: str | Path) -> MediaPart:

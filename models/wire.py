@@ -8,34 +8,35 @@ from typing import Any
 import orjson
 
 from qianda.models.family import Sampling
-from qianda.models.messages import AssistantMessage, Content, MediaPart, Message, ToolMessage, ToolSchema, UserMessage
+from qianda.models.media import MediaGate, media_body, shown_after
+from qianda.models.messages import (
+    AssistantMessage,
+    Content,
+    MediaPart,
+    Message,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+    content_text,
+)
 from qianda.models.servers import ServerKind
 
 
-def _part(part: Any) -> dict[str, Any]:
-    if not isinstance(part, MediaPart):
-        return {"type": "text", "text": part.text}
-    if part.type == "audio" and part.url.startswith("data:"):
-        # Local servers take raw base64 and a format name; source: the OpenAI chat-completions reference.
-        head, _, data = part.url.partition(",")
-        name = head[len("data:") :].partition(";")[0].partition("/")[2]
-        return {
-            "type": "input_audio",
-            "input_audio": {"data": data, "format": {"mpeg": "mp3", "x-wav": "wav"}.get(name, name)},
-        }
-    kind = f"{part.type}_url"
-    return {"type": kind, kind: {"url": part.url}}
+def _content(content: Content, kind: ServerKind) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    body: list[dict[str, Any]] = []
+    for part in content:
+        body += media_body(part, kind) if isinstance(part, MediaPart) else [{"type": "text", "text": part.text}]
+    return body
 
 
-def _content(content: Content) -> str | list[dict[str, Any]]:
-    return content if isinstance(content, str) else [_part(part) for part in content]
-
-
-def message_body(message: Message, *, reasoning_field: str = "") -> dict[str, Any]:
+def message_body(message: Message, kind: ServerKind, *, reasoning_field: str = "") -> dict[str, Any]:
     """A message in the shape of the chat-completions API.
 
     Args:
         message: what to render.
+        kind: the server.
         reasoning_field: the field for an assistant's reasoning, or "" to leave it out.
     """
     match message:
@@ -50,14 +51,10 @@ def message_body(message: Message, *, reasoning_field: str = "") -> dict[str, An
                 ]
             return body
         case ToolMessage():
-            return {
-                "role": "tool",
-                "tool_call_id": message.call_id,
-                "name": message.name,
-                "content": _content(message.content),
-            }
+            content = _content(message.content, kind) if kind.tool_media else content_text(message.content)
+            return {"role": "tool", "tool_call_id": message.call_id, "name": message.name, "content": content}
         case _:
-            return {"role": message.role, "content": _content(message.content)}
+            return {"role": message.role, "content": _content(message.content, kind)}
 
 
 def tool_body(schema: ToolSchema) -> dict[str, Any]:
@@ -101,13 +98,15 @@ class MessageEncoder:
     Not shared between conversations, and a conversation may only grow.
 
     Args:
-        reasoning_field: the field in which reasoning is resent.
+        kind: the server.
         preserve: resend the reasoning of every turn, not only of the tool loop that is going on.
     """
 
-    def __init__(self, reasoning_field: str, *, preserve: bool) -> None:
-        self._reasoning_field = reasoning_field
+    def __init__(self, kind: ServerKind, *, preserve: bool) -> None:
+        self._kind = kind
         self._preserve = preserve
+        self._gate = MediaGate(kind)
+        self._results: list[ToolMessage] = []  # neighbours, up to the end of what is there
         self._messages: list[Message] = []
         self._parts: list[bytes] = []
         self._joined = bytearray()
@@ -118,6 +117,9 @@ class MessageEncoder:
         Args:
             messages: the whole conversation.
             fields: the other fields, a JSON object that is not empty.
+
+        Raises:
+            ConfigurationError: an image of the user's that the server or the model does not take.
         """
         new = messages[len(self._messages) :]
         if any(isinstance(message, UserMessage) for message in new) and not self._preserve:
@@ -125,7 +127,10 @@ class MessageEncoder:
         # The templates of Qwen3 and later render reasoning only after the last real user message.
         last_user = max((at for at, message in enumerate(new) if isinstance(message, UserMessage)), default=-1)
         for position, message in enumerate(new):
+            if self._results and not isinstance(message, ToolMessage):
+                self._show_media()
             self._add(message, with_reasoning=self._preserve or position > last_user)
+        self._show_media()
         return b"".join((b'{"messages":[', self._joined, b"],", fields[1:]))
 
     def _drop_reasoning(self) -> None:
@@ -136,12 +141,25 @@ class MessageEncoder:
         self._joined = bytearray(b",".join(self._parts))
 
     def _add(self, message: Message, *, with_reasoning: bool) -> None:
+        message = self._gate.message(message)
         part = self._dump(message, with_reasoning=with_reasoning)
         self._messages.append(message)
         self._parts.append(part)
         if self._joined:
             self._joined += b","
         self._joined += part
+        if isinstance(message, ToolMessage) and not self._kind.tool_media:
+            self._results.append(message)
+
+    def _show_media(self) -> None:
+        """The media of the tool results that end here, in a message of its own where results are text."""
+        shown = shown_after(self._results)
+        self._results.clear()
+        if shown is not None:
+            part = b"," + self._dump(shown, with_reasoning=False)
+            self._parts[-1] += part
+            self._joined += part
 
     def _dump(self, message: Message, *, with_reasoning: bool) -> bytes:
-        return orjson.dumps(message_body(message, reasoning_field=self._reasoning_field if with_reasoning else ""))
+        field = self._kind.reasoning if with_reasoning else ""
+        return orjson.dumps(message_body(message, self._kind, reasoning_field=field))
