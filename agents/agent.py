@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
+from qianda.agents.conversation import valid_text
 from qianda.agents.journal import Journal, open_journal
 from qianda.agents.limits import Limits
 from qianda.agents.resources import Approve, Resources
 from qianda.agents.result import RunResult
 from qianda.agents.run import Run
 from qianda.agents.sessions import Session
+from qianda.agents.sharing import Shared
 from qianda.models.client import Client
 from qianda.models.errors import ConfigurationError
 from qianda.models.family import Sampling
@@ -81,7 +85,7 @@ class Agent:
     ) -> None:
         self.model = model
         self.server = server
-        self.instructions = instructions or ""
+        self.instructions = valid_text(instructions or "")
         self.tools = by_name([as_tool(tool) for tool in tools])
         self.mcp_servers = tuple(mcp_servers)
         self.thinking = thinking
@@ -97,10 +101,9 @@ class Agent:
         self._journal = journal
         self._http_client = http_client
         self._endpoint = server if isinstance(server, Endpoint) else None
-        self._open: AsyncExitStack | None = None
-        self._resources: Resources | None = None
-        self._users = 0
-        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._record: Journal | None = None
+        # Connections belong to an event loop; an agent may be used in several, in threads or one after another.
+        self._shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared[Resources]] = WeakKeyDictionary()
 
     async def run(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult:
         """Run until the model answers.
@@ -115,7 +118,7 @@ class Agent:
             ServerError: the model server failed.
             ConfigurationError: no server, or settings that contradict each other.
         """
-        run = Run(self, content_of(prompt), history=history, context=context, session=None, watched=False)
+        run = Run(self, content_of(prompt), history=history, context=context, watched=False)
         async with run:
             return await run.wait()
 
@@ -128,7 +131,7 @@ class Agent:
 
         Takes the arguments of ``run``. The stream ends with ``RunFinished``; after that ``run.result`` is there.
         """
-        return Run(self, content_of(prompt), history=history, context=context, session=None, watched=True)
+        return Run(self, content_of(prompt), history=history, context=context, watched=True)
 
     def session(self, name: str) -> Session:
         """A remembered conversation: its runs see what was said before, also in earlier processes.
@@ -139,61 +142,51 @@ class Agent:
         Raises:
             JournalError: the record cannot be opened or read.
         """
-        if self._journal is None:
+        if self._record is None:
             from qianda.models.config import data_dir
 
-            self._journal = data_dir() / "journal.db"
-        self._journal = open_journal(self._journal)
-        return Session(self, name, self._journal)
+            self._record = open_journal(self._journal or data_dir() / "journal.db")
+        return Session(self, name, self._record)
 
     async def __aenter__(self) -> Self:
-        await self._acquire()
+        await self._here().acquire()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._release()
-        if self._endpoint and self._endpoint.engine and self._endpoint is not self.server:
-            await asyncio.to_thread(self._endpoint.engine.close)
-            self._endpoint = None
+        try:
+            await self._here().release()
+        finally:
+            endpoint = self._endpoint
+            in_use = any(shared.users for shared in self._shared.values())
+            if endpoint and endpoint.engine and endpoint is not self.server and not in_use:
+                self._endpoint = None
+                await asyncio.to_thread(endpoint.engine.close)
 
     async def endpoint(self) -> Endpoint:
         """The server and model that runs will use, chosen now if they are not yet."""
-        async with self._alone():
+        async with self._here().lock:
             return await self._resolved()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[Resources]:
-        """The agent's connections, open at least until the context is left."""
-        resources = await self._acquire()
+    async def opened(self, journal: Journal | None = None) -> AsyncGenerator[Resources]:
+        """The agent's connections, open at least until the context is left.
+
+        Args:
+            journal: records in the place of the agent's own.
+        """
+        shared = self._here()
+        resources = await shared.acquire()
         try:
-            yield resources
+            if journal is None and self._journal is None:
+                journal = open_journal(None)  # of this run alone: an agent that lives long must not remember all
+            yield replace(resources, journal=journal) if journal else resources
         finally:
-            await self._release()
+            await shared.release()
 
-    def _alone(self) -> asyncio.Lock:
-        # A lock belongs to the event loop that it was first waited on in; an agent may see several, one after another.
-        loop = asyncio.get_running_loop()
-        if self._lock is None or self._lock[0] is not loop:
-            self._lock = (loop, asyncio.Lock())
-        return self._lock[1]
-
-    async def _acquire(self) -> Resources:
-        async with self._alone():
-            if self._resources is None:
-                async with AsyncExitStack() as stack:
-                    self._resources = await self._connect(stack)
-                    self._open = stack.pop_all()
-            self._users += 1
-            return self._resources
-
-    async def _release(self) -> None:
-        async with self._alone():
-            self._users -= 1
-            if self._users == 0 and self._open is not None:
-                stack, self._open, self._resources = self._open, None, None
-                await stack.aclose()
+    def _here(self) -> Shared[Resources]:
+        return self._shared.setdefault(asyncio.get_running_loop(), Shared(self._connect))
 
     async def _connect(self, stack: AsyncExitStack) -> Resources:
         endpoint = await self._resolved()
@@ -237,13 +230,15 @@ class Agent:
             assert not isinstance(self.server, Endpoint)
             from qianda.models.config import load_config
 
-            self._endpoint = await resolve(
+            endpoint = await resolve(
                 server=self.server,
                 model=self.model,
                 api_key=self._api_key,
                 config=load_config(self.workspace),
                 http=self._http_client,
             )
+            # Another thread may have been faster.
+            self._endpoint = self._endpoint or endpoint
         return self._endpoint
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
 from qianda.agents.resources import Resources
-from qianda.models.errors import QiandaError, ToolError
+from qianda.models.errors import ToolError
 from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallStarted
 from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
 from qianda.models.reply import BrokenCall
@@ -48,7 +48,7 @@ async def run_calls(
         try:
             async with asyncio.TaskGroup() as group:
                 tasks += [group.create_task(job.run_to_message()) for job in batch]
-        except* QiandaError as errors:
+        except* Exception as errors:
             raise errors.exceptions[0] from None
         finally:
             # Also when the run is stopped in the middle: what was done is not forgotten.
@@ -149,6 +149,9 @@ class _Call:
             arguments = self.tool.read_arguments(self._call.arguments)
         except ToolError as error:
             return {}, ToolResult(str(error), failed=True)
+        except Exception as error:  # of a check that the user wrote
+            problem = f"{self.tool.name} could not check its arguments: {type(error).__name__}: {error}"
+            return {}, ToolResult(problem, failed=True)
         verdict = self._resources.permissions.judge(self.tool, arguments)
         if verdict.action == "allow":
             return arguments, None

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from itertools import chain, count
 
 import orjson
 
 from qianda.agents.journal import Record, read_back
-from qianda.models.messages import AssistantMessage, Content, Message, ToolCall, ToolMessage, UserMessage
+from qianda.models.messages import AssistantMessage, Content, Message, TextPart, ToolCall, ToolMessage, UserMessage
 from qianda.models.reply import Reply
 from qianda.tools.results import ToolResult
 
-STOPPED = "(stopped by the user)"
+STOPPED = "(stopped before there was an answer)"
 UNKNOWN_OUTCOME = "This call was interrupted; whether it took effect is unknown. Check before you repeat it."
 
 
-def reply_message(reply: Reply, turn: int) -> AssistantMessage:
+def valid_text(text: str) -> str:
+    """The text without what UTF-8 cannot carry: lone surrogates, as bytes that are no UTF-8 become in file names."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def valid_content(content: Content) -> Content:
+    """``valid_text`` for text and for parts."""
+    if isinstance(content, str):
+        return valid_text(content)
+    return tuple(TextPart(valid_text(part.text)) if isinstance(part, TextPart) else part for part in content)
+
+
+def reply_message(reply: Reply, run_id: str, turn: int) -> AssistantMessage:
     """A reply as a message; calls that could not be read stand in it as calls without arguments, to be answered."""
     broken = tuple(
-        ToolCall(id=f"unreadable_{turn}_{index}", name=call.name or "unknown", arguments="{}")
+        ToolCall(id=f"unreadable_{run_id[-8:]}_{turn}_{index}", name=call.name or "unknown", arguments="{}")
         for index, call in enumerate(reply.broken)
     )
     return AssistantMessage(content=reply.text, reasoning=reply.reasoning, tool_calls=reply.calls + broken)
 
 
-def unique_calls(reply: Reply, taken: set[str], turn: int) -> Reply:
+def unique_calls(reply: Reply, taken: Collection[str]) -> Reply:
     """The reply with call ids that the conversation has not used: some servers count from 0 in each reply."""
-    if taken.isdisjoint(call.id for call in reply.calls):
-        return reply
-    return replace(reply, calls=tuple(replace(call, id=f"{call.id}_{turn}") for call in reply.calls))
+    used: set[str] = set()
+    calls: list[ToolCall] = []
+    for call in reply.calls:
+        names = chain([call.id], (f"{call.id}_{number}" for number in count(2)))
+        fresh = next(name for name in names if name not in used and name not in taken)
+        used.add(fresh)
+        calls.append(call if fresh == call.id else replace(call, id=fresh))
+    return replace(reply, calls=tuple(calls))
 
 
 def call_ids(messages: Iterable[Message]) -> set[str]:
@@ -37,8 +55,8 @@ def call_ids(messages: Iterable[Message]) -> set[str]:
     return {call.id for message in messages if isinstance(message, AssistantMessage) for call in message.tool_calls}
 
 
-def closed(messages: Iterable[Message]) -> list[Message]:
-    """The conversation with an answer to every call and every prompt, so that the next prompt stands for itself."""
+def answered(messages: Iterable[Message]) -> list[Message]:
+    """The conversation with a result of every call: servers refuse one that lacks some."""
     result: list[Message] = []
     waiting: dict[str, str] = {}
     for message in messages:
@@ -51,6 +69,12 @@ def closed(messages: Iterable[Message]) -> list[Message]:
             waiting.pop(message.call_id, None)
         result.append(message)
     result += [ToolMessage(call_id, name, UNKNOWN_OUTCOME, "failed") for call_id, name in waiting.items()]
+    return result
+
+
+def closed(messages: Iterable[Message]) -> list[Message]:
+    """The conversation with an answer to every call and every prompt, so that the next prompt stands for itself."""
+    result = answered(messages)
     if result and not isinstance(result[-1], AssistantMessage):
         result.append(AssistantMessage(content=STOPPED))
     return result
@@ -76,9 +100,11 @@ def from_records(records: Iterable[Record]) -> list[Message]:
             if record.kind == "input":
                 messages.append(UserMessage(read_content(record.data)))
             else:
-                message = reply_message(read_back(record.data, Reply), int(record.key.rpartition("/")[2]))
+                turn = int(record.key.rpartition("/")[2])
+                message = reply_message(read_back(record.data, Reply), record.run_id, turn)
                 calls = message.tool_calls
-                messages.append(message)
+                if calls or message.content:  # an empty reply was asked for again
+                    messages.append(message)
     return messages + [results[index] for index in sorted(results)]
 
 

@@ -49,16 +49,17 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
                 else:
                     pieces += batch
                     run.show(batch)
-        return unique_calls(merge(pieces), taken, turn)
+        return unique_calls(merge(pieces), taken)
 
     while True:
         run.take_steering()
         limits.check_turn(turn, run.usage)
         reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
         run.add_usage(reply.usage)
-        message = reply_message(reply, turn)
+        message = reply_message(reply, run.id, turn)
         taken.update(call.id for call in message.tool_calls)
         if message.tool_calls:
+            empty = 0
             run.conversation.append(message)
             calls += len(message.tool_calls)
             limits.check_calls(calls)
@@ -67,6 +68,11 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
             run.conversation.append(message)
             if not run.has_steering:
                 return reply
+        elif reply.finish == "length":
+            raise ModelOutputError(
+                "The model used up its output before it came to an answer",
+                cure="Raise Sampling(max_tokens=…) or the server's window, or switch thinking off",
+            )
         elif empty:
             raise ModelOutputError("The model gave an empty answer twice", cure="Try again, or another model")
         else:

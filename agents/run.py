@@ -11,6 +11,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from qianda.agents.approval import answer_of
+from qianda.agents.conversation import answered, valid_content, valid_text
+from qianda.agents.journal import Journal
 from qianda.agents.loop import run_loop
 from qianda.agents.resources import Approve, Resources
 from qianda.agents.result import RunResult
@@ -54,16 +57,18 @@ class Run:
         *,
         history: Sequence[Message],
         context: Any,
-        session: str | None,
         watched: bool,
+        session: str | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.id = new_run_id()
         self.context = context
         self.usage = Usage()
         self.conversation: list[Message] = list(history)
         self._agent = agent
-        self._prompt = prompt
+        self._prompt = valid_content(prompt)
         self._session = session
+        self._journal = journal
         self._watched = watched
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -73,7 +78,8 @@ class Run:
         self._shown: set[str] = set()
         self._one_question = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._stopped = self._over = False
+        self._stopped = self._over = self._ended = False
+        self._read = self._awaited = False
         self._result: RunResult | None = None
         self._error: Exception | None = None
         self._system = 0
@@ -82,21 +88,26 @@ class Run:
     # What a caller uses.
 
     async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise RuntimeError("A run goes only once; agent.stream(…) makes another")
         self._task = asyncio.create_task(self._main(), name=f"qianda run {self.id}")
-        await asyncio.sleep(0)  # a task that is cancelled before its first step never says how it ended
+        try:
+            await asyncio.sleep(0)  # a task that is cancelled before its first step never says how it ended
+        except asyncio.CancelledError:
+            await self._leave()  # nobody else will: the context was not entered
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._task is not None
-        self.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self._leave()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
+        self._read = True
         for request_id in self._shown:
             self._settle(request_id, Decision(allowed=False, reason=NOBODY_ASKED, by="nobody"))
         self._shown.clear()
@@ -114,7 +125,7 @@ class Run:
 
     def steer(self, content: Content) -> None:
         """Say something to the model while it works; it reads it before its next reply."""
-        self._steering.append(content)
+        self._steering.append(valid_content(content))
 
     def answer(self, request_id: str, decision: Decision | bool) -> None:
         """Answer an ``ApprovalAsked``, before the next event is asked for.
@@ -158,12 +169,14 @@ class Run:
         raise RuntimeError("The run has not finished")
 
     async def wait(self) -> RunResult:
-        """Wait for the end.
+        """Wait for the end; while nobody reads the events, questions in them count as denied.
 
         Raises:
             QiandaError: the error that ended the run, reached limits included.
         """
-        assert self._task is not None
+        if self._task is None:
+            raise RuntimeError("A run is waited for inside `async with agent.stream(…) as run:`")
+        self._awaited = True
         await asyncio.shield(self._task)
         if self._error is not None:
             raise self._error
@@ -173,9 +186,10 @@ class Run:
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Give out an event; costs nothing when nobody watches."""
-        if self._watched:
+        if self._watched and not self._ended:
             self._events.append(kind(run_id=self.id, seq=self._seq, time=time.time(), **fields))
             self._seq += 1
+            self._ended = kind is RunFinished  # always the last, whatever a tool's leftovers still have to say
             self._wake.set()
 
     def show(self, pieces: Sequence[Piece]) -> None:
@@ -225,7 +239,7 @@ class Run:
 
     async def ask_approval(self, request: ApprovalRequest, approve: Approve | None) -> Decision:
         """Ask whoever can answer; one question at a time."""
-        if approve is None and not self._watched:
+        if approve is None and (not self._watched or (self._awaited and not self._read)):
             return Decision(allowed=False, reason=NOBODY_ASKED, by="nobody")
         async with self._one_question:
             if approve is None:
@@ -233,10 +247,14 @@ class Run:
                 self._ask(request)
                 return await waiting
             self._ask(request)
-            decision: Decision | bool = await approve(request)
-            return Decision(allowed=decision) if isinstance(decision, bool) else decision
+            return await answer_of(approve, request)
 
     # Inside.
+
+    async def _leave(self) -> None:
+        assert self._task is not None
+        self.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
     def _ask(self, request: ApprovalRequest) -> None:
         import orjson
@@ -260,7 +278,7 @@ class Run:
 
     async def _main(self) -> None:
         try:
-            async with self._agent.opened() as resources:
+            async with self._agent.opened(self._journal) as resources:
                 await self._work(resources)
         except asyncio.CancelledError:
             self._end("cancelled")
@@ -301,10 +319,10 @@ class Run:
             self.conversation.insert(0, SystemMessage(resources.instructions))
             self._system = 1
         note = {"session": self._session, "server": endpoint.title, "model": endpoint.model}
-        resources.journal.note(self.id, "start", note | {"workspace": str(resources.workspace)})
+        resources.journal.note(self.id, "start", note | {"workspace": valid_text(str(resources.workspace))})
         self.emit(RunStarted, server=endpoint.title, model=endpoint.label, why=endpoint.why)
-        for text in resources.notices:
-            self.emit(Notice, text=text)
+        while self._watched and resources.notices:  # said once, by the first run that is watched
+            self.emit(Notice, text=resources.notices.pop(0))
         self.take_input(self._prompt)
         self.emit(InputReceived, content=self._prompt)
 
@@ -320,7 +338,7 @@ class Run:
             return
         self._result = RunResult(
             output=output,
-            messages=self.messages,
+            messages=tuple(answered(self.messages)),
             usage=self.usage,
             finish=finish,
             run_id=self.id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ class Session:
     def __init__(self, agent: Agent, name: str, journal: Journal) -> None:
         self.name = name
         self._agent = agent
+        self._journal = journal
         self._run: Run | None = None
         self._earlier: list[Message] = []
         for run_id in journal.runs(name):
@@ -47,7 +47,9 @@ class Session:
 
     def run_sync(self, prompt: str | Sequence[Part], *, context: Any = None) -> RunResult:
         """``run`` for programs without an event loop."""
-        return asyncio.run(self.run(prompt, context=context))
+        from qianda.agents.agent import run_sync
+
+        return run_sync(self.run(prompt, context=context))
 
     def stream(self, prompt: str | Sequence[Part], *, context: Any = None) -> Run:
         """Like ``Agent.stream``, with the conversation so far as history.
@@ -62,5 +64,13 @@ class Session:
             raise ConfigurationError("A run of this session is still going on", cure="Wait for it, or steer it")
         content = prompt if isinstance(prompt, str) else tuple(prompt)
         history = self.messages
-        self._run = Run(self._agent, content, history=history, context=context, session=self.name, watched=watched)
+        self._run = Run(
+            self._agent,
+            content,
+            history=history,
+            context=context,
+            session=self.name,
+            journal=self._journal,
+            watched=watched,
+        )
         return self._run

@@ -6,11 +6,7 @@
 
     @tool
     async def weather(city: str) -> str:
-        \"\"\"Weather forecast.
-
-Args:
-            city: name of the city, in any language.
-        \"\"\"
+        \"\"\"Weather forecast for a city, named in any language.\"\"\"
         return "sunny"
 
     result = Agent(tools=[weather]).run_sync("Do I need an umbrella in Hangzhou?")
