@@ -1,23 +1,27 @@
-"""``qianda doctor``: what would be used and why, what else is there, and where things are kept."""
+"""``qianda doctor``: what would be used and why, what that server does, what else is there, and where things are kept."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Iterator
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from qianda.cli.doctor_report import marked, markdown, sections
 from qianda.cli.exits import DONE, complain, exit_code
 from qianda.cli.models import models_at
 from qianda.cli.opening import Choices, choose_endpoint, load_settings
 from qianda.cli.terminal import Terminal, clean
 from qianda.models.config import Config, data_dir
-from qianda.models.errors import QiandaError
+from qianda.models.errors import ConfigurationError, QiandaError, ServerError
 
 if TYPE_CHECKING:
+    from qianda.cli.live_checks import Outcome
+    from qianda.models.probes import Finding
     from qianda.models.resolve import Endpoint
     from qianda.models.servers import FoundModel, FoundServer
 
@@ -26,50 +30,90 @@ EXTRAS = {"local": "xllamacpp"}
 Report = dict[str, Any]
 
 
-def doctor(server: str | None, workspace: Path, *, as_json: bool) -> int:
-    """Look, and say what was found.
+@dataclass(frozen=True, kw_only=True)
+class Looking:
+    """What is to be looked at, and how it is shown.
 
     Args:
-        server: look at this one instead of the one that would be chosen.
-        workspace: the folder whose settings hold.
+        choices: the server and the workspace.
+        full: run the live checks.
+        file: write a Markdown report there, or None.
         as_json: write one JSON document.
+    """
+
+    choices: Choices
+    full: bool = False
+    file: Path | None = None
+    as_json: bool = False
+
+
+@dataclass(kw_only=True)
+class _Seen:
+    """What was seen of the chosen server."""
+
+    endpoint: Endpoint | None = None
+    models: tuple[FoundModel, ...] = ()
+    version: str = ""
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    checks: list[Outcome] | None = None
+    error: QiandaError | None = None
+
+
+def doctor(looking: Looking) -> int:
+    """Look, and say what was found.
 
     Returns:
-        0 when a model can be used, else the exit code of what keeps it from that.
+        0 when a model can be used, else the exit code of what keeps it from that; 1 when a live check failed.
 
     Raises:
-        ConfigurationError: a configuration file is wrong.
+        ConfigurationError: a configuration file is wrong, or the report cannot be written.
     """
-    config = load_settings(workspace)
-    report, error = asyncio.run(_look(Choices(server=server, workspace=workspace), config))
-    if as_json:
+    config = load_settings(looking.choices.workspace)
+    terminal = Terminal.current()
+    seen, report = asyncio.run(_look(looking, config, terminal))
+    if looking.as_json:
         import json
 
         typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        terminal = Terminal.current()
-        for title, rows in _sections(report):
+        for title, rows in sections(report, terminal):
             typer.echo(terminal.style(title, "call"))
             for name, text in rows:
-                typer.echo(f"  {name:<12}  {clean(text)}")
-    if error is None:
-        return DONE
-    complain(str(error))
-    return exit_code(error)
+                typer.echo(f"  {name:<12}  {text}")
+    if looking.file is not None:
+        key = seen.endpoint.api_key if seen.endpoint else None
+        _write(looking.file, markdown(report, secrets=[key or ""]))
+        complain(f"the report is in {looking.file}")
+    if seen.error is not None:
+        complain(str(seen.error))
+        return exit_code(seen.error)
+    failed = [check.name for check in seen.checks or () if check.status == "fail"]
+    if failed:
+        complain(f"{len(failed)} of {len(seen.checks or ())} live checks failed: {', '.join(failed)}")
+    return 1 if failed else DONE
 
 
-async def _look(choices: Choices, config: Config) -> tuple[Report, QiandaError | None]:
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"The report cannot be written to {path}: {error.strerror}", cure="Choose another file with --report"
+        ) from error
+
+
+async def _look(looking: Looking, config: Config, terminal: Terminal) -> tuple[_Seen, Report]:
     from qianda.models.embedded import available, weights_present
     from qianda.models.resolve import probe_local
 
     async with asyncio.TaskGroup() as tasks:
         probing = tasks.create_task(probe_local())
-        choosing = tasks.create_task(_choose(choices, config))
-    endpoint, models, error = choosing.result()
+        choosing = tasks.create_task(_choose(looking, config, terminal))
+    seen = choosing.result()
     report = {
-        "usable": error is None,
-        "error": str(error) if error else None,
-        **_of_endpoint(endpoint, models),
+        "usable": seen.error is None,
+        "error": str(seen.error) if seen.error else None,
+        **_of_endpoint(seen),
         "found": [_of_server(found) for found in probing.result()],
         "embedded": {"installed": available(), "demo_model": weights_present()},
         "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
@@ -78,39 +122,81 @@ async def _look(choices: Choices, config: Config) -> tuple[Report, QiandaError |
         "data_folder": str(data_dir()),
         "data_bytes": _sizes(data_dir()),
     }
-    return report, error
+    if seen.checks is not None:
+        report["checks"] = [asdict(check) for check in seen.checks]
+    return seen, report
 
 
-async def _choose(
-    choices: Choices, config: Config
-) -> tuple[Endpoint | None, tuple[FoundModel, ...], QiandaError | None]:
+async def _choose(looking: Looking, config: Config, terminal: Terminal) -> _Seen:
+    """Find the server, probe it, and run the live checks on it."""
+    seen = _Seen()
     try:
-        endpoint = await choose_endpoint(choices, config, complain)
+        seen.endpoint = await choose_endpoint(looking.choices, config, complain)
     except QiandaError as error:
-        return None, (), error
+        seen.error = error
+        return seen
     try:
-        return endpoint, await models_at(endpoint), None
+        seen.models = await models_at(seen.endpoint)
+        seen.version, seen.findings = await _examine(seen.endpoint)
+        answers = next((one for one in seen.findings if one.check == "answers"), None)
+        if answers and answers.status == "problem":
+            seen.error = ServerError(answers.seen, cure=answers.cure)
+        elif looking.full:
+            from qianda.cli.live_checks import run_checks
+
+            def tell(outcome: Outcome) -> None:
+                if not looking.as_json:
+                    typer.echo(marked(outcome.status, clean(outcome.line), terminal))
+
+            seen.checks = await run_checks(seen.endpoint, seen.findings, tell)
     except QiandaError as error:
-        return endpoint, (), error
+        seen.error = error
     finally:
-        if endpoint.engine is not None:
-            await asyncio.to_thread(endpoint.engine.close)
+        if seen.endpoint.engine is not None:
+            await asyncio.to_thread(seen.endpoint.engine.close)
+    return seen
 
 
-def _of_endpoint(endpoint: Endpoint | None, models: tuple[FoundModel, ...]) -> Report:
-    if endpoint is None:
-        return dict.fromkeys(("server", "kind", "url", "model", "why", "window", "demo", "models", "model_listed"))
-    ids = [model.id for model in models]
+async def _examine(endpoint: Endpoint) -> tuple[str, list[Finding]]:
+    """Probe a server and model, and keep what was found for the runs that follow.
+
+    Returns:
+        The server's version, "" when it does not say, and the findings. The demo model is known: it is not probed.
+    """
+    from qianda.models.http import open_http
+    from qianda.models.probes import probe, server_version
+    from qianda.models.profile_cache import Profile, remember
+
+    if endpoint.demo:
+        return "", []
+    async with open_http(endpoint.url) as http:
+        version, findings = await asyncio.gather(server_version(endpoint, http), probe(endpoint, http))
+    if endpoint.engine is None:
+        facts = {finding.check: finding.fact for finding in findings if finding.fact}
+        remember(endpoint.url, endpoint.model, Profile(version, facts, time.time()))
+    return version, findings
+
+
+def _of_endpoint(seen: _Seen) -> Report:
+    from qianda.models.family import find_family
+
+    endpoint = seen.endpoint
+    ids = [model.id for model in seen.models]
+    family = find_family(endpoint.model) if endpoint else None
     return {
-        "server": endpoint.title,
-        "kind": endpoint.kind.kind,
-        "url": endpoint.url,
-        "model": endpoint.model,
-        "why": endpoint.why,
-        "window": endpoint.window,
-        "demo": endpoint.demo,
-        "models": ids,
-        "model_listed": endpoint.model in ids,
+        "server": endpoint and endpoint.title,
+        "kind": endpoint and endpoint.kind.kind,
+        "version": seen.version or None,
+        "url": endpoint and endpoint.url,
+        "model": endpoint and endpoint.model,
+        "family": family and family.name,
+        "qwen": family and family.qwen,
+        "why": endpoint and endpoint.why,
+        "window": endpoint and endpoint.window,
+        "demo": endpoint and endpoint.demo,
+        "models": ids if endpoint else None,
+        "model_listed": endpoint.model in ids if endpoint else None,
+        "findings": [asdict(finding) for finding in seen.findings] if endpoint else None,
     }
 
 
@@ -132,41 +218,3 @@ def _sizes(folder: Path) -> dict[str, int]:
         return {path.name: size(path) for path in sorted(folder.iterdir())}
     except OSError:
         return {}
-
-
-def _sections(report: Report) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    if report["server"]:
-        listed = "" if report["model_listed"] else " (the server does not list it)"
-        window = f"{report['window']:,} tokens" if report["window"] else "unknown: the server does not say"
-        rows = [
-            ("server", report["server"]),
-            ("model", f"{report['model']}{', a demo model, not a Qwen' if report['demo'] else ''}{listed}"),
-            ("why", report["why"]),
-            ("window", window),
-        ]
-        others = [name for name in report["models"] if name != report["model"]]
-        if others:
-            rows.append(
-                ("also there", ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else ""))
-            )
-        yield "Would use", rows
-    else:
-        yield "Would use", [("nothing", "no model can be used; the last line says why")]
-    found = [(server["kind"], f"{server['url']}: {', '.join(server['models'])}") for server in report["found"]]
-    yield "Answers on this machine", found or [("nothing", "no model server on the usual ports")]
-    engine = report["embedded"]
-    yield (
-        "Embedded engine",
-        [
-            ("llama.cpp", "installed" if engine["installed"] else "not installed: pip install 'qianda[local]'"),
-            ("demo model", "here" if engine["demo_model"] else "not here: qianda models pull demo"),
-        ],
-    )
-    files = [("read", path) for path in report["config_files"]] or [("read", "no file")]
-    yield "Settings", files + [("ignored", f"{line} (until qianda trust)") for line in report["ignored"]]
-    sizes = [(name, _human(size)) for name, size in report["data_bytes"].items()]
-    yield "Data", [("folder", report["data_folder"]), *sizes]
-
-
-def _human(size: int) -> str:
-    return f"{size / 1_000_000:,.1f} MB" if size >= 100_000 else f"{size / 1_000:,.1f} kB"

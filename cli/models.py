@@ -15,7 +15,7 @@ from qianda.models.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
-    from qianda.models.servers import FoundModel
+    from qianda.models.detection import FoundModel
 
 
 def list_models(choices: Choices) -> int:
@@ -61,7 +61,7 @@ async def models_at(endpoint: Endpoint) -> tuple[FoundModel, ...]:
     """
     from qianda.models.http import open_http
     from qianda.models.resolve import bearer
-    from qianda.models.servers import FoundModel, detect
+    from qianda.models.detection import FoundModel, detect
 
     if endpoint.engine is not None:
         return (FoundModel(endpoint.model, endpoint.window),)

@@ -119,6 +119,11 @@ def is_connect_error(error: BaseException | None) -> bool:
     return error is not None and bool(_names(error) & {"ConnectError", "ConnectTimeout"})
 
 
+def is_silence(error: BaseException | None) -> bool:
+    """Whether a server that was reached did not answer in time."""
+    return error is not None and "ReadTimeout" in _names(error)
+
+
 def _refuse_redirect(response: Response, url: str) -> None:
     if response.status_code in (301, 302, 303, 307, 308):
         raise ServerRefused(

@@ -9,18 +9,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from qianda.models.config import Config, load_config
+from qianda.models.detection import FoundServer, detect
 from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 from qianda.models.family import find_family
-from qianda.models.http import open_http
-from qianda.models.servers import FoundServer, ServerKind, base_url, detect, server_kinds
+from qianda.models.http import is_silence, open_http
+from qianda.models.servers import ServerKind, base_url, kind_at, named_kind, server_kinds
 
 if TYPE_CHECKING:
     from qianda.models.embedded import EmbeddedServer
     from qianda.models.http import AsyncClient
 
 PROBE_SECONDS = 0.3
+ASK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ async def resolve(
         return _pick(best, wanted, f"it answers on this machine ({best.url})", None)
     url = base_url(chosen)
     key = _sendable(api_key) or config.key_for(chosen) or config.key_for(url)
-    there = await _ask(http, url, key)
+    there = await _ask_named(http, url, key, expected=named_kind(chosen), patient=wanted is not None)
     return _pick(there, wanted or there.kind.model or None, why, key)
 
 
@@ -157,11 +160,18 @@ def bearer(api_key: str | None) -> dict[str, str]:
     return headers
 
 
-async def _ask(http: AsyncClient | None, url: str, api_key: str | None, *, seconds: float = 10.0) -> FoundServer:
-    if http is not None:
-        return await detect(http, url, headers=bearer(api_key), seconds=seconds)
-    async with open_http(url) as own:
-        return await detect(own, url, headers=bearer(api_key), seconds=seconds)
+async def _ask_named(
+    http: AsyncClient | None, url: str, api_key: str | None, *, expected: ServerKind | None, patient: bool
+) -> FoundServer:
+    """Ask a server that somebody named; with a model's name too, one that is too busy to answer is believed in."""
+    async with AsyncExitStack() as stack:
+        http = http or await stack.enter_async_context(open_http(url))
+        try:
+            return await detect(http, url, headers=bearer(api_key), seconds=ASK_SECONDS, expected=expected)
+        except ServerUnreachable as error:
+            if not (patient and is_silence(error.__cause__)):
+                raise
+            return FoundServer(url, kind_at(url) or expected or server_kinds()["openai"], ())
 
 
 async def probe_local(http: AsyncClient | None = None) -> list[FoundServer]:
@@ -170,16 +180,18 @@ async def probe_local(http: AsyncClient | None = None) -> list[FoundServer]:
     async def probe(url: str) -> FoundServer | None:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                found = await _ask(http, url, None, seconds=PROBE_SECONDS)
+                found = await detect(client, url, headers=bearer(None), seconds=PROBE_SECONDS)
         except (QiandaError, TimeoutError):
             return None
         return found if found.models else None
 
-    urls = [kind.base_url for kind in server_kinds().values() if kind.port]
+    urls = list(dict.fromkeys(url for kind in server_kinds().values() for url in kind.local_urls))
     async with AsyncExitStack() as stack:
         # One client for all, made before the clock starts: importing the HTTP package may take as long as the probe.
-        http = http or await stack.enter_async_context(open_http(urls[0]))
-        return [found for found in await asyncio.gather(*map(probe, urls)) if found]
+        client = http or await stack.enter_async_context(open_http(urls[0]))
+        found = [server for server in await asyncio.gather(*map(probe, urls)) if server]
+    # One that answers under two paths is one server.
+    return list({urlsplit(server.url).port: server for server in reversed(found)}.values())[::-1]
 
 
 def _best(servers: list[FoundServer], wanted: str | None) -> FoundServer:

@@ -1,19 +1,15 @@
-"""Kinds of model servers (data in servers.toml), and finding out what answers at an address."""
+"""Kinds of model servers (data in servers.toml), and what a server's name or address means."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-from qianda.models.errors import ConfigurationError, ServerOverloaded, ServerRefused
-from qianda.models.http import get_json
-
-if TYPE_CHECKING:
-    from qianda.models.http import AsyncClient
+from qianda.models.errors import ConfigurationError, ServerRefused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +20,29 @@ class ServerKind:
         kind: its key in the table.
         title: its name, for people.
         port: where it listens by default, 0 when it has no local default.
+        more_ports: where it also tends to listen.
+        path: the path of its base URL.
         url: its base URL when that is fixed.
+        hosts: ends of the host names that mean this kind.
         model: the model to use when none is named.
         owned_by: what its ``/v1/models`` says in ``owned_by``.
+        ask: a path of its own, beside the base URL, "" when there is none.
+        has: the field by which the answer of ``ask`` tells this kind.
+        version: the field in which that answer says the version.
         thinking: how the thinking switch is sent: ``kwargs`` (``chat_template_kwargs``), ``top`` (``enable_thinking``),
             ``effort`` (``reasoning_effort``), or "" when there is none.
-        reasoning: the message field in which reasoning is resent.
+        budget: the field in which it takes a bound of the reasoning in tokens, or "".
+        efforts: the effort levels that it takes, whatever the model; empty for the model's own.
+        continues: how an assistant message is continued: ``flags`` (``continue_final_message``), ``prefill`` (it is the
+            last message), or "" when it cannot be.
+        reasoning: the message field in which reasoning is resent, or "" when none is read.
+        object_arguments: calls in the history have their arguments as an object, as the template reads them unparsed.
         top_k: the request's field for it, or "".
         repetition_penalty: the request's field for it, or "".
+        tool_choice: what it takes there; others are refused, or mean ``auto``.
+        parallel: several calls in one reply must be allowed with ``parallel_tool_calls``.
+        tokenize: what ``/tokenize`` beside the base URL takes: ``messages`` (and tools), ``content`` (a text), or ""
+            where there is no such address.
         structured: how a reply is held to a schema: ``json_schema`` (in ``response_format``), ``json_object`` (some
             JSON, no schema), ``format`` or ``guided_json`` (fields of these names), or "" when it cannot be.
         structured_thinking: it can be while the model thinks.
@@ -40,18 +51,32 @@ class ServerKind:
         frames: a video may be a list of images.
         media_bytes: bound of one image, audio or video in base64, 0 for none.
         images: bound of the images in one request, 0 for none.
+        bad_defaults: what it does badly unless it is told otherwise, for people.
     """
 
     kind: str
     title: str
     port: int = 0
+    more_ports: tuple[int, ...] = ()
+    path: str = "/v1"
     url: str = ""
+    hosts: tuple[str, ...] = ()
     model: str = ""
     owned_by: tuple[str, ...] = ()
+    ask: str = ""
+    has: str = ""
+    version: str = "version"
     thinking: Literal["kwargs", "top", "effort", ""] = ""
+    budget: str = ""
+    efforts: tuple[str, ...] = ()
+    continues: Literal["flags", "prefill", ""] = ""
     reasoning: str = "reasoning_content"
+    object_arguments: bool = False
     top_k: str = ""
     repetition_penalty: str = ""
+    tool_choice: tuple[str, ...] = ("auto",)
+    parallel: bool = False
+    tokenize: Literal["messages", "content", ""] = ""
     structured: Literal["json_schema", "json_object", "format", "guided_json", ""] = ""
     structured_thinking: bool = False
     tool_media: bool = False
@@ -59,37 +84,78 @@ class ServerKind:
     frames: bool = False
     media_bytes: int = 0
     images: int = 0
+    bad_defaults: str = ""
 
     @property
     def base_url(self) -> str:
         """Where it is by default, or ""."""
-        return self.url or (f"http://127.0.0.1:{self.port}/v1" if self.port else "")
+        return self.url or (f"http://127.0.0.1:{self.port}{self.path}" if self.port else "")
 
+    @property
+    def local_urls(self) -> list[str]:
+        """Where it may be on this machine."""
+        ports = (self.port, *self.more_ports) if self.port else ()
+        return [f"http://127.0.0.1:{port}{self.path}" for port in ports]
 
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A model that a server offers; ``window`` in tokens, None when it does not say."""
-
-    id: str
-    window: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundServer:
-    """What answered at an address."""
-
-    url: str
-    kind: ServerKind
-    models: tuple[FoundModel, ...]
+    @property
+    def is_model_studio(self) -> bool:
+        """Whether it is Model Studio, in whatever region and plan."""
+        return self.kind.startswith("modelstudio")
 
 
 @cache
 def server_kinds() -> dict[str, ServerKind]:
     """The table, by kind."""
     rows = tomllib.loads(Path(__file__).with_name("servers.toml").read_text(encoding="utf-8"))
-    for row in rows.values():
-        row["owned_by"] = tuple(row.get("owned_by", ()))
-    return {kind: ServerKind(kind=kind, **row) for kind, row in rows.items()}
+    kinds: dict[str, ServerKind] = {}
+    for kind, row in rows.items():
+        like = kinds.get(row.pop("like", ""))
+        lists = {name: tuple(cast("list[Any]", value)) for name, value in row.items() if isinstance(value, list)}
+        kinds[kind] = replace(like, kind=kind, **row | lists) if like else ServerKind(kind=kind, **row | lists)
+    return kinds
+
+
+# Other names of kinds, without marks; the kinds' own names are known by themselves.
+_NAMES = {
+    "bailian": "modelstudio-cn",
+    "dashscope": "modelstudio",
+    "llamaserver": "llamacpp",
+    "mlxlm": "mlx",
+    "ovms": "openvino",
+    "tensorrtllm": "tensorrt",
+    "trtllm": "tensorrt",
+}
+
+
+def named_kind(server: str) -> ServerKind | None:
+    """The kind that a server's name means, however it is spelt; None for an address."""
+    kinds = server_kinds()
+    names = {kind.replace("-", ""): row for kind, row in kinds.items()} | {
+        name: kinds[kind] for name, kind in _NAMES.items()
+    }
+    return names.get(server.strip().lower().translate({ord(mark): None for mark in ". -_"}))
+
+
+def kind_at(url: str) -> ServerKind | None:
+    """The kind that a URL alone tells, None when the server must be asked."""
+    parts = urlsplit(url)
+    host = f".{parts.hostname or ''}"
+    ends = [(len(end), row) for row in server_kinds().values() for end in row.hosts if host.endswith(f".{end}")]
+    if ends:
+        return max(ends, key=lambda found: found[0])[1]
+    return server_kinds()["modelstudio"] if parts.path.rstrip("/").endswith("/compatible-mode/v1") else None
+
+
+def key_cure(url: str) -> str:
+    """What to do when the key is not accepted there."""
+    kind = kind_at(url)
+    if kind is None or not kind.is_model_studio:
+        return "Check the key (QIANDA_API_KEY)"
+    others = [row.kind for row in server_kinds().values() if row.is_model_studio and row.url and row is not kind]
+    return (
+        f"Check DASHSCOPE_API_KEY; keys belong to a region, and this is {kind.title}. "
+        f"The others: --server {', '.join(others)}"
+    )
 
 
 def base_url(server: str) -> str:
@@ -101,10 +167,8 @@ def base_url(server: str) -> str:
     Raises:
         ConfigurationError: it is neither a known name nor an address.
     """
-    kinds = server_kinds()
     server = server.strip()
-    name = server.lower().replace(".", "").replace(" ", "")
-    known = kinds.get({"dashscope": "modelstudio"}.get(name, name))
+    known = named_kind(server)
     if known and known.base_url:
         return known.base_url
     url = server if "://" in server else f"http://{server}"
@@ -115,65 +179,12 @@ def base_url(server: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        names = ", ".join(sorted(kind for kind, row in kinds.items() if row.base_url))
+        names = ", ".join(sorted(kind for kind, row in server_kinds().items() if row.base_url))
         raise ConfigurationError(
             f"{server!r} is neither a server's name nor its address",
             cure=f"Use an address like http://127.0.0.1:8000/v1, or one of: embedded, {names}",
         )
     return url.rstrip("/") if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1"
-
-
-def _kind_of(url: str, entries: list[dict[str, Any]]) -> ServerKind:
-    kinds = server_kinds()
-    if (urlsplit(url).hostname or "").endswith("aliyuncs.com"):
-        return kinds["modelstudio"]
-    owners = {str(entry.get("owned_by", "")) for entry in entries}
-    return next((row for row in kinds.values() if owners & set(row.owned_by)), kinds["openai"])
-
-
-def _window(entry: dict[str, Any]) -> int | None:
-    said: Any = entry.get("meta")
-    meta = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
-    for value in (entry.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"), entry.get("context_length")):
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
-
-
-def _entries(body: Any) -> list[dict[str, Any]]:
-    data = cast("dict[str, Any]", body).get("data") if isinstance(body, dict) else None
-    listed = cast("list[Any]", data) if isinstance(data, list) else []
-    return [cast("dict[str, Any]", entry) for entry in listed if isinstance(entry, dict) and "id" in entry]
-
-
-async def detect(http: AsyncClient, url: str, *, headers: dict[str, str], seconds: float = 10.0) -> FoundServer:
-    """Ask a server what it is and which models it has.
-
-    Raises:
-        ServerUnreachable: nothing answers there.
-        ServerRefused: the key is wrong, or it is no model server.
-        ServerOverloaded: it is not ready.
-    """
-    status, body = await get_json(http, f"{url}/models", headers=headers, seconds=seconds)
-    if status in (401, 403):
-        raise ServerRefused(
-            f"{url} does not accept the key" if "authorization" in headers else f"{url} wants a key",
-            cure="Set QIANDA_API_KEY (or DASHSCOPE_API_KEY for Model Studio; keys belong to a region)",
-            status=status,
-        )
-    entries = _entries(body)
-    if not entries and status == 503:
-        raise ServerOverloaded(
-            f"{url} is not ready (HTTP 503)", cure="Try again when it has loaded its model", status=status
-        )
-    if not entries and status != 200 and not (urlsplit(url).hostname or "").endswith("aliyuncs.com"):
-        status, _ = await get_json(http, f"{url}/chat/completions", headers=headers, seconds=seconds)
-        if status == 404:
-            raise not_a_model_server(url)
-    if not entries and status == 200 and not isinstance(body, dict):
-        raise not_a_model_server(url)
-    models = tuple(FoundModel(str(entry["id"]), _window(entry)) for entry in entries)
-    return FoundServer(url, _kind_of(url, entries), models)
 
 
 def not_a_model_server(url: str) -> ServerRefused:
