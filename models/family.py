@@ -123,7 +123,8 @@ def name_parts(model: str) -> list[str]:
     bare = lower.removeprefix("registry.ollama.ai/").removeprefix("library/")
     if bare == "qwen" or bare.startswith("qwen:"):
         lower = "qwen1.5" + bare.removeprefix("qwen")
-    lower = re.sub(r"[_:\s]+|--", "-", lower)
+    lower = lower.replace("qwen-1_8b", "qwen-1.8b").replace("--", "/")  # a cache's folder: models--Qwen--Qwen3-8B
+    lower = re.sub(r"[_:\s]+", "-", lower)
     lower = re.sub(r"(qwen-?[1-3])[p-]([5-8])(?=-)", r"\1.\2", lower)
     parts = [part for part in lower.split("/") if part]
     return parts if model.startswith(("/", ".", "~")) else parts[-1:]

@@ -1,0 +1,1 @@
+"""The table of Qwen models: sizes, windows, licences, scores, memory, prices."""
