@@ -14,8 +14,8 @@ from qianda.cli.terminal import Terminal, clean
 from qianda.models.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from qianda.models.resolve import Endpoint
     from qianda.models.detection import FoundModel
+    from qianda.models.resolve import Endpoint
 
 
 def list_models(choices: Choices) -> int:
@@ -59,9 +59,9 @@ async def models_at(endpoint: Endpoint) -> tuple[FoundModel, ...]:
     Raises:
         ServerError: it does not answer.
     """
+    from qianda.models.detection import FoundModel, detect
     from qianda.models.http import open_http
     from qianda.models.resolve import bearer
-    from qianda.models.detection import FoundModel, detect
 
     if endpoint.engine is not None:
         return (FoundModel(endpoint.model, endpoint.window),)

@@ -290,11 +290,8 @@ def _server_identity(server: str) -> str:
         return "modelstudio"
     scheme, separator, rest = server.partition("://")
     host = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
-    # Anybody can have a bucket, a function or a PAI-EAS service below aliyuncs.com: only Model Studio's own hosts count.
-    if (
-        separator
-        and scheme == "https"
-        and re.search(r"(^|[.])(dashscope(-\w+)?|\w[\w-]*[.]maas)[.]aliyuncs[.]com$", host)
-    ):
+    # Anybody can have a bucket or a service below aliyuncs.com: only Model Studio's own hosts count.
+    own = r"(^|[.])(dashscope(-\w+)?|\w[\w-]*[.]maas)[.]aliyuncs[.]com$"
+    if separator and scheme == "https" and re.search(own, host):
         return "modelstudio"
     return server
