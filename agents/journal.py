@@ -142,7 +142,7 @@ class MemoryJournal(Journal):
     def __init__(self) -> None:
         self._runs: dict[str, list[Record]] = {}
         self._steps: dict[tuple[str, str], Record] = {}
-        self._sessions: dict[str, list[str]] = {}
+        self._sessions: dict[str | None, list[str]] = {}
 
     def append(self, record: Record) -> None:
         """Keep a record."""
@@ -150,7 +150,7 @@ class MemoryJournal(Journal):
         if record.key:
             self._steps[record.run_id, record.key] = record
         elif record.kind == "start":
-            self._sessions.setdefault(orjson.loads(record.data).get("session") or "", []).append(record.run_id)
+            self._sessions.setdefault(orjson.loads(record.data).get("session"), []).append(record.run_id)
 
     def records(self, run_id: str) -> Iterable[Record]:
         """The records of a run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,28 +45,42 @@ class SQLiteJournal(Journal):
         self.path = path
         with self._explained("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
+            # For its owner alone, before there is anything in it: SQLite gives its other files the same rights.
+            path.touch(mode=0o600)
+            path.chmod(0o600)
             # Autocommit: every statement outside "with" is a transaction of its own.
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._prepare()
-        path.chmod(0o600)
+            self._close = weakref.finalize(self, self._db.close)
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._prepare()
+            except BaseException:
+                self._close()
+                raise
 
     def _prepare(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise JournalError(
-                    f"{self.path} was written by a newer Qianda (format {version}, this one knows {VERSION})",
-                    cure="Upgrade, or choose another file",
-                )
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
-        finally:
+            self._make_tables()
             self._db.execute("COMMIT")
+        except BaseException:
+            # All or nothing; a full disk may have rolled it back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _make_tables(self) -> None:
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise JournalError(
+                f"{self.path} was written by a newer Qianda (format {version}, this one knows {VERSION})",
+                cure="Upgrade, or choose another file",
+            )
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def _explained(self, what: str) -> Generator[None]:
@@ -74,7 +89,7 @@ class SQLiteJournal(Journal):
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
                 f"The record {self.path} could not be {what}: {error}",
-                cure="Is the disk full, or the folder read-only?",
+                cure="Is the disk full, the folder read-only, or another program writing to it?",
             ) from error
 
     def append(self, record: Record) -> None:
@@ -106,9 +121,9 @@ class SQLiteJournal(Journal):
     def runs(self, session: str) -> list[str]:
         """The runs of a session, oldest first."""
         with self._explained("read"):
-            rows = self._db.execute("SELECT run_id FROM run WHERE session = ? ORDER BY time, rowid", (session,))
+            rows = self._db.execute("SELECT run_id FROM run WHERE session = ? ORDER BY rowid", (session,))
             return [row[0] for row in rows]
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._close()
