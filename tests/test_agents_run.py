@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import AfterValidator
 
 from qianda import (
     Agent,
@@ -388,6 +389,34 @@ async def test_an_empty_answer_is_asked_for_once_more() -> None:
     async with ScriptedServer("", "") as server:
         with pytest.raises(ModelOutputError, match="empty"):
             await Agent(server=server.url).run("go")
+
+
+async def test_empty_answers_far_apart_are_each_asked_for_once_more() -> None:
+    turns = ["", Turn(calls=[Call("weather", {"city": "x"})]), "", "here"]
+    async with ScriptedServer(*turns) as server:
+        assert (await Agent(server=server.url, tools=[weather]).run("go")).output == "here"
+
+
+async def test_output_that_was_used_up_by_thinking_is_said() -> None:
+    async with ScriptedServer(Turn(reasoning="Hm, hm, hm", finish="length")) as server:
+        with pytest.raises(ModelOutputError, match="max_tokens"):
+            await Agent(server=server.url).run("go")
+
+
+async def test_a_check_of_arguments_that_breaks_is_a_failed_call() -> None:
+    def odd(city: str) -> str:
+        raise KeyError(city)
+
+    @tool
+    async def visit(city: Annotated[str, AfterValidator(odd)]) -> str:
+        """Visits."""
+        return city
+
+    async with ScriptedServer(Turn(calls=[Call("visit", {"city": "Ulm"})]), "sorry") as server:
+        run = Agent(server=server.url, tools=[visit]).stream("go")
+        events = await events_of(run)
+    assert "KeyError" in only(events, CallFailed)[0].error
+    assert run.result.output == "sorry"
 
 
 async def test_an_answer_cut_by_the_server_says_so() -> None:
