@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, cast
 
 from qianda.models.formats.call import Item, StrayEnd
+from qianda.models.formats.drift import find_drifted
 from qianda.models.formats.finder import CallFinder
 from qianda.models.messages import ToolSchema, Usage
 from qianda.models.native_calls import NativeCalls
@@ -104,6 +105,17 @@ class ReplyReader:
             out.append(call)
         if not self._calls and not "".join(self._text).strip():
             self._look_into_reasoning(out, cut=cut)
+        elif not self._calls and not cut and self._formats and (drifted := self._drifted()):
+            text, calls = drifted
+            reasoning = self._untagged() if self._tagged else None
+            self._calls += len(calls)
+            thought = "".join(self._reasoning) if reasoning is None else reasoning
+            out += (
+                Reset(),
+                *([ReasoningPiece(thought)] if thought else []),
+                *([TextPiece(text)] if text else []),
+                *calls,
+            )
         elif self._tagged and (stray := self._untagged()) is not None:
             out += (Reset(), ReasoningPiece(stray), TextPiece("".join(self._text)))
         out.append(UsagePiece(_usage(self._usage)))
@@ -202,6 +214,9 @@ class ReplyReader:
             out += (Reset(), TextPiece(thought.strip("\r\n")))
         elif thought != reasoning:
             out += (Reset(), ReasoningPiece(thought))
+
+    def _drifted(self) -> tuple[str, list[WholeCall]] | None:
+        return find_drifted("".join(self._text), self._tools, self._indexes)
 
     def _untagged(self) -> str | None:
         """The reasoning without tags that the server left in it; None when there are none."""
