@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import random
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from qianda.models.errors import ServerError, ServerOverloaded, ServerUnreachable
+from qianda.models.budget import BudgetWatch, bounded, continuations
+from qianda.models.errors import ServerError, ServerOverloaded, ServerRefused, ServerUnreachable
 from qianda.models.failures import classify, error_of, explain_refusal, status_of, worth_another_try
 from qianda.models.family import Sampling, find_family
 from qianda.models.http import is_connect_error, patience, send, sse_data
 from qianda.models.messages import Message, ToolSchema
+from qianda.models.mode import Mode, mode_of
 from qianda.models.reader import ReplyReader
 from qianda.models.reply import FinishPiece, Piece
 from qianda.models.resolve import Endpoint, bearer
 from qianda.models.servers import not_a_model_server
-from qianda.models.wire import MessageEncoder, sampling_body, thinking_body, tool_body
+from qianda.models.thinking import Thinking, less_thinking
+from qianda.models.wire import MessageEncoder, tool_body
 
 if TYPE_CHECKING:
     from qianda.models.http import AsyncClient
@@ -52,14 +55,14 @@ class Client:
     Args:
         endpoint: the chosen server and model.
         http: the pooled HTTP client; closed by whoever opened it.
-        thinking: True, False, or None for the model's default.
+        thinking: what is wanted; None for the model's default.
         sampling: fields that are set override the family's preset.
         streaming: ask for server-sent events; else for one JSON document.
         extra_body: more request fields, which win over ours.
         seconds: silence after which a request counts as hung, None for 300, or what the HTTP client was made with.
 
     Raises:
-        ConfigurationError: the model cannot think, or cannot do without, against ``thinking``.
+        ConfigurationError: the model or the server cannot do what ``thinking`` wants.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Client:
         endpoint: Endpoint,
         http: AsyncClient,
         *,
-        thinking: bool | None = None,
+        thinking: Thinking | bool | None = None,
         sampling: Sampling | None = None,
         streaming: bool = True,
         extra_body: dict[str, Any] | None = None,
@@ -80,18 +83,31 @@ class Client:
         self._patience = patience(http, seconds)
         self._reached = False
         self._headers = bearer(endpoint.api_key)
-        self._thinks = self._family.thinks(thinking)
-        preset = self._family.plain if self._thinks is False else self._family.reasoning
-        fields = sampling_body(preset, endpoint.kind) | sampling_body(sampling or Sampling(), endpoint.kind)
-        if thinking is not None and self._family.thinking in ("on", "off", "unknown"):
-            fields |= thinking_body(thinking, endpoint.kind)
-        if streaming:
-            fields |= {"stream": True, "stream_options": {"include_usage": True}}
-        self._fields = fields | (extra_body or {})
+        self._kind = endpoint.kind
+        self._sampling = sampling or Sampling()
+        self._extra = extra_body or {}
+        self._thinking = Thinking.of(thinking)
+        self._mode = self._mode_of(self._thinking)
+
+    def _mode_of(self, thinking: Thinking | None) -> Mode:
+        mode = mode_of(thinking, self._family, self._kind, self._sampling)
+        streamed: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+        fields = mode.fields | (streamed if self._streaming or mode.stream else {})
+        return replace(mode, fields=_override(fields, self._extra))
+
+    def less_thinking(self, thinking: Thinking | None) -> Thinking | None:
+        """What to try after a reply that was all reasoning; None when the model cannot think less.
+
+        Args:
+            thinking: what that reply was asked with.
+        """
+        less = less_thinking(thinking or self._thinking, self._family)
+        before, after = (self._mode_of(each) for each in (thinking or self._thinking, less))
+        return None if (before.fields, before.switch) == (after.fields, after.switch) else less
 
     def encoder(self) -> MessageEncoder:
         """The serialiser for one conversation."""
-        return MessageEncoder(self.endpoint.kind, preserve=self._family.preserve)
+        return MessageEncoder(self._kind, preserve=self._family.preserve, resend=self._family.resend)
 
     async def ask(
         self,
@@ -100,6 +116,7 @@ class Client:
         encoder: MessageEncoder,
         *,
         fields: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
     ) -> AsyncGenerator[list[Piece] | Retry]:
         """Ask for one reply.
 
@@ -109,6 +126,7 @@ class Client:
             encoder: this conversation's serialiser.
             fields: request fields of this one request, which win over all others; an object in them is merged into the
                 one that is there, None takes a field out.
+            thinking: for this one request, in the place of the client's.
 
         Yields:
             The pieces of the reply, in one list per block that the network gave; or a ``Retry``.
@@ -117,18 +135,35 @@ class Client:
             ServerError: the server refused, or failed more often than we try.
             ConfigurationError: an image of the user's that the server or the model does not take.
         """
-        every: dict[str, Any] = {"model": self.endpoint.model, **self._fields}
+        mode = self._mode if thinking is None else self._mode_of(thinking)
+        every: dict[str, Any] = {"model": self.endpoint.model, **mode.fields}
         if tools:
             every["tools"] = [tool_body(schema) for schema in tools]
-        body = encoder.request(messages, orjson.dumps(_override(every, fields or {})))
+        every = _override(every, fields or {})
+        body = encoder.request(messages, orjson.dumps(every), switch=mode.switch)
+
+        def go_on(thought: str) -> Iterator[tuple[bool, AsyncGenerator[list[Piece]]]]:
+            for way in continuations(thought, mode.thinking, self._family, self._kind):
+                rest = orjson.dumps(_override(every, way.fields))
+                rest = encoder.request(messages, rest, switch=way.switch, prefill=way.prefill)
+                yield way.prefill is not None, self._once(rest, tools, thinks=False, last=True)
+
         for attempt in range(1, ATTEMPTS + 1):
             given = False
             try:
-                async with aclosing(self._once(body, tools, last=attempt == ATTEMPTS)) as batches:
+                reply = self._once(body, tools, thinks=mode.thinks is not False, last=attempt == ATTEMPTS)
+                if mode.bound:
+                    reply = bounded(BudgetWatch(mode.bound), reply, go_on)
+                async with aclosing(reply) as batches:
                     async for pieces in batches:
                         given = True
                         yield pieces
             except ServerError as error:
+                if self._refuses_budget(error):
+                    async with aclosing(self.ask(messages, tools, encoder, fields=fields, thinking=thinking)) as again:
+                        async for batch in again:
+                            yield batch
+                    return
                 hopeless = is_connect_error(error.__cause__) and not self._reached
                 if hopeless or attempt == ATTEMPTS or not worth_another_try(error):
                     raise
@@ -138,9 +173,18 @@ class Client:
             else:
                 return
 
-    async def _once(self, body: bytes, tools: Sequence[ToolSchema], *, last: bool) -> AsyncGenerator[list[Piece]]:
+    def _refuses_budget(self, error: ServerError) -> bool:
+        """Whether a server does not take the budget after all (vLLM before --reasoning-config); it is ours from now."""
+        if not (isinstance(error, ServerRefused) and self._kind.budget and self._kind.budget in str(error)):
+            return False
+        self._kind = replace(self._kind, budget="")
+        self._mode = self._mode_of(self._thinking)
+        return True
+
+    async def _once(
+        self, body: bytes, tools: Sequence[ToolSchema], *, thinks: bool, last: bool
+    ) -> AsyncGenerator[list[Piece]]:
         url = f"{self.endpoint.url}/chat/completions"
-        thinks = self._thinks is not False
         reader = ReplyReader(tools=tools, thinking_open=self._family.opens and thinks, thinking=thinks)
         async with send(self._http, "POST", url, headers=self._headers, content=body, **self._patience) as response:
             self._reached = True

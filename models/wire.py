@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from qianda.models.messages import (
     Content,
     MediaPart,
     Message,
+    TextPart,
     ToolMessage,
     ToolSchema,
     UserMessage,
@@ -31,28 +32,36 @@ def _content(content: Content, kind: ServerKind) -> str | list[dict[str, Any]]:
     return body
 
 
-def message_body(message: Message, kind: ServerKind, *, reasoning_field: str = "") -> dict[str, Any]:
+def message_body(
+    message: Message, kind: ServerKind, *, reasoning_fields: Sequence[str] = (), switch: str = ""
+) -> dict[str, Any]:
     """A message in the shape of the chat-completions API.
 
     Args:
         message: what to render.
         kind: the server.
-        reasoning_field: the field for an assistant's reasoning, or "" to leave it out.
+        reasoning_fields: the fields for an assistant's reasoning; none to leave it out.
+        switch: what a prompt ends with, or "".
     """
     match message:
         case AssistantMessage():
             body: dict[str, Any] = {"role": "assistant", "content": message.content}
-            if reasoning_field and message.reasoning:
-                body[reasoning_field] = message.reasoning
+            if message.reasoning:
+                body |= dict.fromkeys(reasoning_fields, message.reasoning)
             if message.tool_calls:
                 body["tool_calls"] = [
-                    {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                    {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
                     for call in message.tool_calls
+                    for arguments in [orjson.loads(call.arguments) if kind.object_arguments else call.arguments]
                 ]
             return body
         case ToolMessage():
             content = _content(message.content, kind) if kind.tool_media else content_text(message.content)
             return {"role": "tool", "tool_call_id": message.call_id, "name": message.name, "content": content}
+        case UserMessage() if switch:
+            said = message.content
+            said = f"{said} {switch}" if isinstance(said, str) else (*said, TextPart(switch))
+            return {"role": "user", "content": _content(said, kind)}
         case _:
             return {"role": message.role, "content": _content(message.content, kind)}
 
@@ -100,30 +109,46 @@ class MessageEncoder:
     Args:
         kind: the server.
         preserve: resend the reasoning of every turn, not only of the tool loop that is going on.
+        resend: the fields for it, when these are not the server's own one.
     """
 
-    def __init__(self, kind: ServerKind, *, preserve: bool) -> None:
+    def __init__(self, kind: ServerKind, *, preserve: bool, resend: Sequence[str] = ()) -> None:
         self._kind = kind
         self._preserve = preserve
+        self._reasoning_fields = (resend or (kind.reasoning,)) if kind.reasoning else ()
+        self._switch = ""
         self._gate = MediaGate(kind)
         self._results: list[ToolMessage] = []  # neighbours, up to the end of what is there
         self._messages: list[Message] = []
         self._parts: list[bytes] = []
         self._joined = bytearray()
 
-    def request(self, messages: Sequence[Message], fields: bytes) -> bytes:
+    def request(
+        self,
+        messages: Sequence[Message],
+        fields: bytes,
+        *,
+        switch: str = "",
+        prefill: Mapping[str, Any] | None = None,
+    ) -> bytes:
         """The body of a request.
 
         Args:
             messages: the whole conversation.
             fields: the other fields, a JSON object that is not empty.
+            switch: what the prompts end with. All do, and the model heeds the last: what was sent stays as it was, so
+                that the server's cache of it holds.
+            prefill: a message of this request alone, which the model goes on with.
 
         Raises:
             ConfigurationError: an image of the user's that the server or the model does not take.
         """
         new = messages[len(self._messages) :]
         if any(isinstance(message, UserMessage) for message in new) and not self._preserve:
-            self._drop_reasoning()
+            self._dump_again(AssistantMessage)
+        if switch != self._switch:
+            self._switch = switch
+            self._dump_again(UserMessage)
         # The templates of Qwen3 and later render reasoning only after the last real user message.
         last_user = max((at for at, message in enumerate(new) if isinstance(message, UserMessage)), default=-1)
         for position, message in enumerate(new):
@@ -131,12 +156,13 @@ class MessageEncoder:
                 self._show_media()
             self._add(message, with_reasoning=self._preserve or position > last_user)
         self._show_media()
-        return b"".join((b'{"messages":[', self._joined, b"],", fields[1:]))
+        last = b"," + orjson.dumps(prefill) if prefill else b""
+        return b"".join((b'{"messages":[', self._joined, last, b"],", fields[1:]))
 
-    def _drop_reasoning(self) -> None:
-        """A new tool loop begins: the reasoning of the ones before is not resent."""
+    def _dump_again(self, role: type[AssistantMessage | UserMessage]) -> None:
+        """A new tool loop begins, so that older reasoning is not resent; or the prompts' switch is another."""
         for position, message in enumerate(self._messages):
-            if isinstance(message, AssistantMessage) and message.reasoning:
+            if isinstance(message, role) and not (isinstance(message, AssistantMessage) and not message.reasoning):
                 self._parts[position] = self._dump(message, with_reasoning=False)
         self._joined = bytearray(b",".join(self._parts))
 
@@ -161,5 +187,5 @@ class MessageEncoder:
             self._joined += part
 
     def _dump(self, message: Message, *, with_reasoning: bool) -> bytes:
-        field = self._kind.reasoning if with_reasoning else ""
-        return orjson.dumps(message_body(message, self._kind, reasoning_field=field))
+        fields = self._reasoning_fields if with_reasoning else ()
+        return orjson.dumps(message_body(message, self._kind, reasoning_fields=fields, switch=self._switch))
