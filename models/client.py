@@ -7,21 +7,25 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from qianda.models.budget import BudgetWatch, bounded, continuations
-from qianda.models.errors import ServerError, ServerOverloaded, ServerRefused, ServerUnreachable
-from qianda.models.failures import classify, error_of, explain_refusal, status_of, worth_another_try
+from qianda.models.errors import ServerError, ServerRefused
+from qianda.models.exchange import Exchange
+from qianda.models.failures import repaired_fields, wants_text, with_text, worth_another_try
 from qianda.models.family import Sampling, find_family
-from qianda.models.http import is_connect_error, patience, send, sse_data
+from qianda.models.http import is_connect_error, patience
 from qianda.models.messages import Message, ToolSchema
 from qianda.models.mode import Mode, mode_of
+from qianda.models.modelstudio import studio_fields, with_cache_marks
+from qianda.models.ollama import native_fields
 from qianda.models.reader import ReplyReader
-from qianda.models.reply import FinishPiece, Piece
-from qianda.models.resolve import Endpoint, bearer
-from qianda.models.servers import not_a_model_server
+from qianda.models.reply import Piece
+from qianda.models.resolve import Endpoint
 from qianda.models.thinking import Thinking, less_thinking
 from qianda.models.wire import MessageEncoder, tool_body
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 LONGEST_WAIT = 60.0
+TOTAL_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Client:
         streaming: ask for server-sent events; else for one JSON document.
         extra_body: more request fields, which win over ours.
         seconds: silence after which a request counts as hung, None for 300, or what the HTTP client was made with.
+        total: seconds for one reply, all attempts together.
 
     Raises:
         ConfigurationError: the model or the server cannot do what ``thinking`` wants.
@@ -75,18 +81,21 @@ class Client:
         streaming: bool = True,
         extra_body: dict[str, Any] | None = None,
         seconds: float | None = None,
+        total: float = TOTAL_SECONDS,
     ) -> None:
         self.endpoint = endpoint
         self._family = find_family(endpoint.model)
-        self._http = http
         self._streaming = streaming
-        self._patience = patience(http, seconds)
-        self._reached = False
-        self._headers = bearer(endpoint.api_key)
+        self._total = total
+        self._exchange = Exchange(endpoint, http, patience(http, seconds))
         self._kind = endpoint.kind
         self._sampling = sampling or Sampling()
         self._extra = extra_body or {}
         self._thinking = Thinking.of(thinking)
+        # Ollama's /v1 can neither choose the window nor say how to think.
+        wants_native = endpoint.num_ctx is not None or thinking is not None or "options" in self._extra
+        self._native = endpoint.kind.kind == "ollama" and wants_native
+        self._text_only = False
         self._mode = self._mode_of(self._thinking)
 
     def _mode_of(self, thinking: Thinking | None) -> Mode:
@@ -139,19 +148,23 @@ class Client:
         every: dict[str, Any] = {"model": self.endpoint.model, **mode.fields}
         if tools:
             every["tools"] = [tool_body(schema) for schema in tools]
-        every = _override(every, fields or {})
-        body = encoder.request(messages, orjson.dumps(every), switch=mode.switch)
+        every = self._shaped(_override(every, fields or {}), thinks=mode.thinks)
+        body = self._whole_body(encoder.request(messages, orjson.dumps(every), switch=mode.switch))
+        deadline = monotonic() + self._total
+        repaired = False
 
         def go_on(thought: str) -> Iterator[tuple[bool, AsyncGenerator[list[Piece]]]]:
             for way in continuations(thought, mode.thinking, self._family, self._kind):
                 rest = orjson.dumps(_override(every, way.fields))
                 rest = encoder.request(messages, rest, switch=way.switch, prefill=way.prefill)
-                yield way.prefill is not None, self._once(rest, tools, thinks=False, last=True)
+                rest = self._whole_body(rest)
+                yield way.prefill is not None, self._once(rest, tools, thinks=False, last=True, deadline=deadline)
 
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in count(1):
             given = False
+            last = attempt - repaired >= ATTEMPTS
             try:
-                reply = self._once(body, tools, thinks=mode.thinks is not False, last=attempt == ATTEMPTS)
+                reply = self._once(body, tools, thinks=mode.thinks is not False, last=last, deadline=deadline)
                 if mode.bound:
                     reply = bounded(BudgetWatch(mode.bound), reply, go_on)
                 async with aclosing(reply) as batches:
@@ -159,19 +172,31 @@ class Client:
                         given = True
                         yield pieces
             except ServerError as error:
-                if self._refuses_budget(error):
+                mended = None if repaired else self._mended(error, every)
+                if mended is not None:
+                    every, repaired, wait = mended, True, 0.0
+                    body = self._whole_body(encoder.request(messages, orjson.dumps(every), switch=mode.switch))
+                elif self._refuses_budget(error):
                     async with aclosing(self.ask(messages, tools, encoder, fields=fields, thinking=thinking)) as again:
                         async for batch in again:
                             yield batch
                     return
-                hopeless = is_connect_error(error.__cause__) and not self._reached
-                if hopeless or attempt == ATTEMPTS or not worth_another_try(error):
-                    raise
-                wait = _wait(attempt, error)
+                else:
+                    wait = _wait(attempt, error)
+                    hopeless = is_connect_error(error.__cause__) and not self._exchange.reached
+                    if hopeless or last or monotonic() + wait > deadline or not worth_another_try(error):
+                        raise
                 yield Retry(error, attempt + 1, wait, discard=given)
                 await sleep(wait)
             else:
                 return
+
+    def _mended(self, error: ServerError, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """The fields for a request that may pass where this one was refused, None where there is nothing to mend."""
+        if wants_text(error) and not self._text_only:
+            self._text_only = True
+            return fields
+        return repaired_fields(error, fields)
 
     def _refuses_budget(self, error: ServerError) -> bool:
         """Whether a server does not take the budget after all (vLLM before --reasoning-config); it is ours from now."""
@@ -181,65 +206,24 @@ class Client:
         self._mode = self._mode_of(self._thinking)
         return True
 
-    async def _once(
-        self, body: bytes, tools: Sequence[ToolSchema], *, thinks: bool, last: bool
+    def _once(
+        self, body: bytes, tools: Sequence[ToolSchema], *, thinks: bool, last: bool, deadline: float
     ) -> AsyncGenerator[list[Piece]]:
-        url = f"{self.endpoint.url}/chat/completions"
         reader = ReplyReader(tools=tools, thinking_open=self._family.opens and thinks, thinking=thinks)
-        async with send(self._http, "POST", url, headers=self._headers, content=body, **self._patience) as response:
-            self._reached = True
-            kind = str(response.headers.get("content-type", ""))
-            if response.status_code != 200 or not kind.startswith("text/event-stream"):
-                yield self._whole(response.status_code, await response.aread(), reader, response.headers)
-                return
-            finished = given = False
-            async with aclosing(sse_data(response.aiter_bytes())) as blocks:
-                async for block in blocks:
-                    pieces: list[Piece] = []
-                    for data in block:
-                        if data == b"[DONE]":
-                            finished = True
-                        else:
-                            pieces += reader.feed(self._decode(data))
-                    if pieces:
-                        given = True
-                        yield pieces
-            if not finished and reader.finish_reason is None:
-                if not (last and given):
-                    raise ServerUnreachable(f"The answer of {self.endpoint.url} broke off in the middle")
-                # A server that never says when it is done; what there is may be cut, so no half call is guessed.
-                reader.finish_reason = "length"
-                yield [FinishPiece("length")]
-            if pieces := reader.close():
-                yield pieces
+        return self._exchange.once(body, reader, native=self._native, last=last, deadline=deadline)
 
-    def _whole(self, status: int, body: bytes, reader: ReplyReader, headers: Any) -> list[Piece]:
-        if status != 200:
-            retry_after = headers.get("retry-after")
-            raise explain_refusal(
-                status, body, url=self.endpoint.url, model=self.endpoint.model, retry_after=retry_after
-            )
-        if not body.strip():
-            raise ServerUnreachable(f"{self.endpoint.url} sent an empty answer")
-        if not body.lstrip().startswith(b"{"):
-            raise not_a_model_server(self.endpoint.url)
-        return reader.read_response(self._decode(body))
+    def _shaped(self, fields: dict[str, Any], *, thinks: bool | None) -> dict[str, Any]:
+        """The fields as this kind of server takes them."""
+        if self._kind.is_model_studio:
+            return studio_fields(fields, thinks=thinks)
+        if self._native:
+            return native_fields(fields, self._thinking, num_ctx=self.endpoint.num_ctx)
+        return {"parallel_tool_calls": True, **fields} if self._kind.parallel and "tools" in fields else fields
 
-    def _decode(self, data: bytes) -> dict[str, Any]:
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            try:
-                chunk = orjson.loads(data.decode("utf-8", "replace"))
-            except orjson.JSONDecodeError:
-                raise ServerOverloaded(f"{self.endpoint.url} sent something that is not JSON") from error
-        if not isinstance(chunk, dict):
-            raise ServerOverloaded(f"{self.endpoint.url} sent something that is not a JSON object")
-        chunk = cast("dict[str, Any]", chunk)
-        # Some servers report a failure inside a 200: an error object instead of choices.
-        if not chunk.get("choices") and (found := error_of(chunk)):
-            raise classify(*found, status=status_of(found[1]), url=self.endpoint.url, model=self.endpoint.model)
-        return chunk
+    def _whole_body(self, body: bytes) -> bytes:
+        """The body of a request as this server takes it."""
+        body = with_cache_marks(body) if self._kind.is_model_studio and "cache_control" in self._extra else body
+        return with_text(body) if self._text_only else body
 
 
 def _override(fields: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
@@ -17,7 +18,7 @@ from qianda.models.errors import (
     ServerRefused,
     ServerUnreachable,
 )
-from qianda.models.servers import not_a_model_server
+from qianda.models.servers import key_cure, not_a_model_server
 
 # Codes and texts are those of vLLM, SGLang, llama.cpp, Ollama and Model Studio (DashScope's error-code page).
 _TOO_LONG = re.compile(
@@ -27,14 +28,20 @@ _TOO_LONG = re.compile(
 )
 _BILLING = re.compile(
     r"CommodityNotPurchased|PrepaidBillOverdue|PostpaidBillOverdue|BudgetLimitExceeded|Arrearage"
-    r"|free allocated quota exceeded|overdue[- ]payment|insufficient balance",
+    r"|AllocationQuota\.FreeTierOnly|free (allocated|tier).{0,20}(quota|exceeded|exhausted)|overdue[- ]payment"
+    r"|insufficient balance",
     re.IGNORECASE,
 )
 _BUSY = re.compile(
     r"Throttling|limit_requests|limit_burst_rate|insufficient_quota|InternalError|ModelServiceFailed|RequestTimeOut"
-    r"|rate limit|too many requests|overloaded|server busy",
+    r"|ServiceUnavailable|rate limit|too many requests|requests rate|overloaded|server busy",
     re.IGNORECASE,
 )
+# Model Studio wraps what is wrong with a request as InternalError.Algo.InvalidParameter: that fails again.
+_WRONG = re.compile(r"InvalidParameter|invalid_parameter|invalid_request", re.IGNORECASE)
+_INSPECTED = re.compile(r"DataInspectionFailed|data_inspection_failed|inappropriate content", re.IGNORECASE)
+_REPEATED = re.compile(r"repetitive tool calls", re.IGNORECASE)
+_NO_TOOLS = re.compile(r"does not support tools|enable-auto-tool-choice|tools param requires --jinja", re.IGNORECASE)
 
 
 def error_of(body: Any) -> tuple[str, str] | None:
@@ -117,15 +124,103 @@ def classify(
         return QuotaExceeded(said, cure="Look at the account's bill or allowance; waiting does not help", status=status)
     if status in (400, 413, 422, 500) and _TOO_LONG.search(text):
         return ContextTooLong(said, cure="Shorten the prompt, or serve the model with a larger window", status=status)
-    if status in (401, 403):
-        return ServerRefused(said, cure="Check the key (QIANDA_API_KEY or DASHSCOPE_API_KEY)", status=status)
+    if status in (401, 403) or re.search(r"invalid_api_key|InvalidApiKey", text):
+        return ServerRefused(said, cure=key_cure(url), status=status)
+    if cure := _cure(text):
+        return ServerRefused(said, cure=cure, status=status)
     if status == 404:
         return ServerRefused(
             said, cure=f"Is {model!r} the model's name there? qianda doctor lists what the server has", status=status
         )
-    if status in (408, 429) or status >= 500 or _BUSY.search(text):
+    wrong = status in (200, 400, 422, 500) and _WRONG.search(text)
+    if not wrong and (status in (408, 429) or status >= 500 or _BUSY.search(text)):
         return ServerOverloaded(said, cure="Try again later", status=status, retry_after=retry_after)
     return ServerRefused(said, cure="qianda doctor shows what the server can do", status=status)
+
+
+def _cure(text: str) -> str:
+    """What to do about a refusal that only a person can help, "" for any other."""
+    if _INSPECTED.search(text):
+        return "The service's content inspection refuses the prompt or the answer: change what is asked"
+    if _REPEATED.search(text):
+        return "The model calls the same tool over and over: change the task, the tool's answer, or the model"
+    if _NO_TOOLS.search(text):
+        return (
+            "Serve it so that tools are on (vLLM: --enable-auto-tool-choice --tool-call-parser …; llama.cpp: --jinja)"
+        )
+    return ""
+
+
+def text_in_error(message: str, *, begun: bool) -> str | None:
+    """What the model wrote, where llama.cpp gives it up as unreadable and puts it into the error; else None.
+
+    Args:
+        message: the error's message, word for word. It carries the text from a position on: what was before that is
+            known only where it was streamed.
+        begun: text was streamed before.
+    """
+    found = re.match(r"\s*Failed to parse input at pos (\d+): (.*)", message, re.DOTALL)
+    if not found or not found[2].strip():
+        return None
+    has_call = re.search(r"<tool_call>\s*[{<]|<function=", found[2])
+    return found[2] if has_call or begun or found[1] == "0" else None
+
+
+def repaired_fields(error: ServerError, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The request fields with the one mended that a server refused, or None when it refused something else.
+
+    Sources: Model Studio's list of error messages; vLLM's and Ollama's refusals.
+
+    Args:
+        error: the refusal.
+        fields: of the refused request.
+    """
+    if error.status not in (200, 400, 422, 500):
+        return None
+    said, mended = error.message, dict(fields)
+    if re.search(r"enable_thinking.*restricted to true", said, re.IGNORECASE):
+        mended |= {"enable_thinking": True}
+    elif re.search(r"non-streaming calls|only support.{0,4} stream|support http call", said, re.IGNORECASE):
+        mended |= {"stream": True, "stream_options": {"include_usage": True}}
+    elif "tool_choice" in said and fields.get("tool_choice") not in (None, "auto"):
+        mended |= {"tool_choice": "auto"}
+    elif "does not support thinking" in said:
+        mended = {name: value for name, value in mended.items() if name not in ("think", "reasoning_effort")}
+    else:
+        return _clamped(said, fields)
+    return mended if mended != fields else None
+
+
+def _clamped(said: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields with the length or the budget that is out of range brought into it."""
+    for name in ("max_tokens", "max_completion_tokens", "thinking_budget"):
+        value = fields.get(name)
+        if name not in said or not isinstance(value, int):
+            continue
+        window = re.search(r"\((\d+) > (\d+) - (\d+)\)|max_model_len=(\d+)", said)
+        top = re.search(r"\[\d+, *(\d+)\]|(?:not greater than|less than or equal to|at most) (\d+)", said)
+        most = int(top[1] or top[2]) if top else 0
+        if window:
+            most = int(window[2]) - int(window[3]) if window[1] else int(window[4]) // 2
+        if 0 < most < value:
+            return {**fields, name: most}
+    return None
+
+
+def wants_text(error: ServerError) -> bool:
+    """Whether the server takes no content in parts."""
+    return error.status in (400, 422, 500) and bool(
+        re.search(r"content (must be|should be|is not|field).{0,20}string", error.message, re.IGNORECASE)
+    )
+
+
+def with_text(body: bytes) -> bytes:
+    """A request's body with every message's content as one text; what is no text is left out."""
+    request: dict[str, Any] = orjson.loads(body)
+    for message in request["messages"]:
+        if isinstance(message.get("content"), list):
+            message["content"] = "\n".join(part["text"] for part in message["content"] if "text" in part)
+    return orjson.dumps(request)
 
 
 def worth_another_try(error: ServerError) -> bool:

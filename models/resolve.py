@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from qianda.models.detection import FoundServer, detect
 from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 from qianda.models.family import find_family
 from qianda.models.http import is_silence, open_http
+from qianda.models.ollama import look
 from qianda.models.servers import ServerKind, base_url, kind_at, named_kind, server_kinds
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PROBE_SECONDS = 0.3
 ASK_SECONDS = 10.0
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Endpoint:
         why: what decided, for a person.
         api_key: sent as bearer token; never shown.
         window: context window in tokens, None when the server does not say.
+        num_ctx: the window that Ollama is asked for, None where its own is large enough.
         demo: the labelled demo model, not a Qwen.
         engine: the embedded engine, to be closed after use.
     """
@@ -47,6 +50,7 @@ class Endpoint:
     why: str
     api_key: str | None = field(default=None, repr=False)
     window: int | None = None
+    num_ctx: int | None = None
     demo: bool = False
     engine: EmbeddedServer | None = None
 
@@ -101,11 +105,11 @@ async def resolve(
             _need_embedded(wanted, download=download)
             return await _embedded(wanted, "no model server answers on this machine", download=download, notify=notify)
         best = _best(found, wanted)
-        return _pick(best, wanted, f"it answers on this machine ({best.url})", None)
+        return await _measured(http, _pick(best, wanted, f"it answers on this machine ({best.url})", None))
     url = base_url(chosen)
     key = _sendable(api_key) or config.key_for(chosen) or config.key_for(url)
     there = await _ask_named(http, url, key, expected=named_kind(chosen), patient=wanted is not None)
-    return _pick(there, wanted or there.kind.model or None, why, key)
+    return await _measured(http, _pick(there, wanted or there.kind.model or None, why, key))
 
 
 def _choose(server: str | None, model: str | None, config: Config) -> tuple[str | None, str]:
@@ -158,6 +162,16 @@ def bearer(api_key: str | None) -> dict[str, str]:
     if api_key:
         headers["authorization"] = f"Bearer {api_key}"
     return headers
+
+
+async def _measured(http: AsyncClient | None, endpoint: Endpoint) -> Endpoint:
+    """The endpoint with the window that Ollama really gives its model, and the one to ask for in its place."""
+    if endpoint.kind.kind != "ollama":
+        return endpoint
+    async with AsyncExitStack() as stack:
+        http = http or await stack.enter_async_context(open_http(endpoint.url))
+        there = await look(http, endpoint.url, endpoint.model, headers=bearer(endpoint.api_key), seconds=LOOK_SECONDS)
+    return replace(endpoint, window=there.wanted or there.window, num_ctx=there.wanted)
 
 
 async def _ask_named(
