@@ -398,7 +398,8 @@ async def test_empty_answers_far_apart_are_each_asked_for_once_more() -> None:
 
 
 async def test_output_that_was_used_up_by_thinking_is_said() -> None:
-    async with ScriptedServer(default=Turn(reasoning="Hm, hm, hm", finish="length")) as server:
+    always = Turn(reasoning="Hm, hm, hm", finish="length")
+    async with ScriptedServer(default=always, model="qwq-32b") as server:
         with pytest.raises(ModelOutputError, match="max_tokens"):
             await Agent(server=server.url).run("go")
 
