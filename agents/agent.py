@@ -25,6 +25,7 @@ from qianda.models.family import Sampling
 from qianda.models.http import open_http
 from qianda.models.messages import Message, Part
 from qianda.models.resolve import Endpoint, resolve
+from qianda.models.thinking import Thinking
 from qianda.tools.function_tool import as_tool
 from qianda.tools.permissions import PermissionMode, Permissions
 from qianda.tools.tool import Tool
@@ -49,7 +50,7 @@ class Agent:
         instructions: the system prompt.
         tools: functions, ``@tool`` objects and built-in tools. Passing your own is consent to run it.
         mcp_servers: MCP servers whose tools the model may call: ``"command args"`` or ``MCPServer``.
-        thinking: True, False, or None for the model's default.
+        thinking: True, False, ``Thinking(budget=…, effort=…)``, or None for the model's default.
         sampling: fields that are set override the preset of the model's family.
         limits: what one run may use up.
         permissions: ``read-only``, ``ask`` or ``auto``: what built-in and MCP tools may do.
@@ -71,7 +72,7 @@ class Agent:
         instructions: str | None = None,
         tools: Sequence[Tool | Callable[..., Any]] = (),
         mcp_servers: Sequence[str | MCPServer] = (),
-        thinking: bool | None = None,
+        thinking: Thinking | bool | None = None,
         sampling: Sampling | None = None,
         limits: Limits | None = None,
         permissions: PermissionMode = "ask",

@@ -12,6 +12,7 @@ from qianda.models.client import Retry
 from qianda.models.errors import ModelOutputError
 from qianda.models.events import Notice, Retrying
 from qianda.models.reply import Piece, Reply, merge
+from qianda.models.thinking import Thinking
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
@@ -36,11 +37,13 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
     journal, limits, client = resources.journal, resources.limits, resources.client
     encoder = client.encoder()
     turn = calls = empty = 0
+    thinking: Thinking | None = None  # less than was wanted, after a reply that was all thinking
     taken = call_ids(run.conversation)
 
     async def ask() -> Reply:
         pieces: list[Piece] = []
-        async with aclosing(client.ask(run.conversation, resources.schemas, encoder)) as batches:
+        request = client.ask(run.conversation, resources.schemas, encoder, thinking=thinking)
+        async with aclosing(request) as batches:
             async for batch in batches:
                 if isinstance(batch, Retry):
                     pieces.clear()
@@ -59,7 +62,7 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
         message = reply_message(reply, run.id, turn)
         taken.update(call.id for call in message.tool_calls)
         if message.tool_calls:
-            empty = 0
+            empty, thinking = 0, None
             run.conversation.append(message)
             calls += len(message.tool_calls)
             limits.check_calls(calls)
@@ -68,6 +71,9 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
             run.conversation.append(message)
             if not run.has_steering:
                 return reply
+        elif reply.reasoning and (less := client.less_thinking(thinking)):
+            thinking = less
+            run.emit(Notice, text="The model thought and gave no answer; it is asked again and thinks less")
         elif reply.finish == "length":
             raise ModelOutputError(
                 "The model used up its output before it came to an answer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
 from qianda.cli.groups import config_app, models_app
 from qianda.cli.opening import Choices, open_workspace
 from qianda.cli.options import (
+    BudgetOption,
+    Effort,
+    EffortOption,
     FolderOption,
     JSONOption,
     KeyOption,
@@ -24,6 +27,9 @@ from qianda.cli.options import (
     ThinkingOption,
     YesOption,
 )
+
+if TYPE_CHECKING:
+    from qianda.models.thinking import Thinking
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -82,6 +88,8 @@ def chat_command(
     model: ModelOption = None,
     api_key_env: KeyOption = None,
     thinking: ThinkingOption = None,
+    effort: EffortOption = None,
+    thinking_budget: BudgetOption = None,
     permissions: PermissionsOption = None,
     yes: YesOption = False,
     mcp: MCPOption = None,
@@ -93,7 +101,8 @@ def chat_command(
 ) -> int:
     """The agent framework for Qwen. Without a command: chat in the terminal."""
     if context.invoked_subcommand is not None:
-        if any((server, model, api_key_env, thinking is not None, permissions, yes, mcp, cwd != ".", session)):
+        thought = (thinking is not None, effort, thinking_budget)
+        if any((server, model, api_key_env, *thought, permissions, yes, mcp, cwd != ".", session)):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
         return DONE
@@ -103,7 +112,7 @@ def chat_command(
         server=server,
         model=model,
         api_key_env=api_key_env,
-        thinking=thinking,
+        thinking=_thinking(thinking, effort, thinking_budget),
         permissions=_permissions(permissions, yes=yes),
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
@@ -144,6 +153,8 @@ def run_command(
     model: ModelOption = None,
     api_key_env: KeyOption = None,
     thinking: ThinkingOption = None,
+    effort: EffortOption = None,
+    thinking_budget: BudgetOption = None,
     permissions: PermissionsOption = None,
     yes: YesOption = False,
     mcp: MCPOption = None,
@@ -165,7 +176,7 @@ def run_command(
         server=server,
         model=model,
         api_key_env=api_key_env,
-        thinking=thinking,
+        thinking=_thinking(thinking, effort, thinking_budget),
         permissions=_permissions(permissions, yes=yes),
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
@@ -245,3 +256,11 @@ def _permissions(permissions: Permissions | None, *, yes: bool) -> Permissions |
     if yes and permissions not in (None, "auto"):
         raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
     return "auto" if yes else permissions
+
+
+def _thinking(thinking: bool | None, effort: Effort | None, budget: int | None) -> Thinking | bool | None:
+    if effort is None and budget is None:
+        return thinking
+    from qianda.models.thinking import Thinking
+
+    return Thinking(budget=budget, effort=effort, enabled=thinking is not False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qianda.agents.journal import Journal
     from qianda.agents.resources import Approve
     from qianda.models.resolve import Endpoint
+    from qianda.models.thinking import Thinking
     from qianda.tools.mcp import MCPServer
 
 Notify = Callable[[str], None]
@@ -31,7 +32,7 @@ class Choices:
         server: name or address.
         model: name, or a ``.gguf`` file.
         api_key_env: name of the environment variable with the API key.
-        thinking: on, off, or None.
+        thinking: on, off, how much, or None.
         permissions: what tools may do unasked.
         mcp: commands of MCP servers.
         max_turns: model replies at most.
@@ -41,7 +42,7 @@ class Choices:
     server: str | None = None
     model: str | None = None
     api_key_env: str | None = None
-    thinking: bool | None = None
+    thinking: Thinking | bool | None = None
     permissions: PermissionMode | None = None
     mcp: tuple[str, ...] = ()
     max_turns: int | None = None
@@ -140,15 +141,15 @@ def record_path() -> Path:
     return data_dir() / "journal.db"
 
 
-def open_record(stack: ExitStack, notify: Notify) -> Journal | None:
-    """The record of the user's runs; None, and a warning, when it cannot be opened."""
+def open_record(stack: ExitStack, notify: Notify) -> Journal:
+    """The record of the user's runs; one in memory, and a warning, when it cannot be opened."""
     from qianda.agents.journal import open_journal
 
     try:
         journal = open_journal(record_path())
     except JournalError as error:
         notify(f"This run is not recorded: {error}")
-        return None
+        return open_journal(None)
     stack.callback(journal.close)
     return journal
 
@@ -162,6 +163,6 @@ def _mcp_servers(choices: Choices, notify: Notify) -> list[MCPServer]:
 
     servers = [MCPServer.parse(command) for command in choices.mcp]
     if is_trusted(choices.workspace):
-        return servers + load_mcp_json(choices.workspace)
+        return servers + load_mcp_json(choices.workspace, notify=notify)
     notify("This folder brings MCP servers (.mcp.json), which are not used until you say: qianda trust")
     return servers

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 Permissions = Literal["read-only", "ask", "auto"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 ServerOption = Annotated[
     str | None,
@@ -23,6 +24,12 @@ KeyOption = Annotated[
 ]
 ThinkingOption = Annotated[
     bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first, or not.", show_default=False)
+]
+EffortOption = Annotated[
+    Effort | None, typer.Option("--effort", help="How hard it thinks, for models that have levels.", show_default=False)
+]
+BudgetOption = Annotated[
+    int | None, typer.Option("--thinking-budget", min=1, metavar="N", help="Tokens of thinking at most in one reply.")
 ]
 PermissionsOption = Annotated[
     Permissions | None, typer.Option("--permissions", help="What tools may do unasked.", show_default=False)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Usage,
         UserMessage,
     )
+    from qianda.models.thinking import Thinking
     from qianda.tools import Context, Tool, calculator, current_time, files, shell, tool
     from qianda.tools.permissions import ApprovalRequest, Decision
 
@@ -83,6 +84,7 @@ __all__ = [
     "Session",
     "SystemMessage",
     "TextPart",
+    "Thinking",
     "Tool",
     "ToolCall",
     "ToolError",
@@ -113,6 +115,7 @@ _HOMES = {
     "qianda.models.messages": (
         "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage"
     ),
+    "qianda.models.thinking": "Thinking",
     "qianda.tools": "Context Tool calculator current_time files shell tool",
     "qianda.tools.permissions": "ApprovalRequest Decision",
 }
