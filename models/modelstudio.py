@@ -1,8 +1,8 @@
 """What Model Studio (DashScope) asks of a request, applied to the fields of every one that goes there; pure.
 
 Its extras are request fields, to be given in ``extra_body``: ``enable_search`` with ``search_options``,
-``enable_code_interpreter``, and ours, ``cache_control``, which marks what the service is to keep. Source: the Model Studio
-documentation, "Qwen API reference", "Deep thinking", "Context cache".
+``enable_code_interpreter``, and ours, ``cache_control``, which marks what the service is to keep. Source: the Model
+Studio documentation, "Qwen API reference", "Deep thinking", "Context cache".
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """What users test their agents with: model servers on loopback that say what the test wants.
 
 ``ScriptedServer`` speaks real HTTP and SSE as vLLM does, ``EchoServer`` repeats the user, ``ReplayServer`` answers
-with recorded bytes. See docs/testing.md.
+with recorded bytes, ``ModelStudioServer`` stands in for the cloud service. See docs/testing.md.
 """
 
 from qianda.testing.http_server import Request
+from qianda.testing.modelstudio import ModelStudioServer
 from qianda.testing.replay import Recording, ReplayServer
 from qianda.testing.script import Call, Fault, Says, Turn, TurnFunction, echo
 from qianda.testing.scripted import EchoServer, ScriptedServer
@@ -14,6 +15,7 @@ __all__ = [
     "Call",
     "EchoServer",
     "Fault",
+    "ModelStudioServer",
     "Recording",
     "ReplayServer",
     "Request",

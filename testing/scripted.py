@@ -12,7 +12,7 @@ import orjson
 
 from qianda.testing.completions import Completion, count_prompt, error_body
 from qianda.testing.http_server import Response
-from qianda.testing.script import Fault, Says, TurnFunction, as_turn, echo
+from qianda.testing.script import Fault, Says, Turn, TurnFunction, as_turn, echo
 from qianda.testing.vllm_server import VLLMServer
 
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8"}
@@ -79,13 +79,17 @@ class ScriptedServer(VLLMServer):
             await _send_status(turn.fault, response)
             return
         self._completions += 1
-        model = str(body.get("model") or self.model)
-        completion = Completion(turn, model, self._completions, int(time.time()), count_prompt(body))
+        completion = self.completion(turn, body)
         if body.get("stream"):
             options: dict[str, Any] = body.get("stream_options") or {}
             await _stream(completion, response, with_usage=bool(options.get("include_usage")))
         else:
             await _send_json(completion, response)
+
+    def completion(self, turn: Turn, body: dict[str, Any]) -> Completion:
+        """How a turn goes over the wire."""
+        model = str(body.get("model") or self.model)
+        return Completion(turn, model, self._completions, int(time.time()), count_prompt(body))
 
 
 class EchoServer(ScriptedServer):
