@@ -26,7 +26,7 @@ from qianda.models.ollama import native_fields
 from qianda.models.reader import ReplyReader
 from qianda.models.reply import Piece
 from qianda.models.resolve import Endpoint
-from qianda.models.thinking import Thinking, less_thinking
+from qianda.models.thinking import OFF, Thinking, less_thinking
 from qianda.models.wire import MessageEncoder, tool_body
 
 if TYPE_CHECKING:
@@ -148,14 +148,15 @@ class Client:
         every: dict[str, Any] = {"model": self.endpoint.model, **mode.fields}
         if tools:
             every["tools"] = [tool_body(schema) for schema in tools]
-        every = self._shaped(_override(every, fields or {}), thinks=mode.thinks)
+        every = self._shaped(_override(every, fields or {}), mode.thinking, thinks=mode.thinks)
         body = self._whole_body(encoder.request(messages, orjson.dumps(every), switch=mode.switch))
         deadline = monotonic() + self._total
         repaired = False
 
         def go_on(thought: str) -> Iterator[tuple[bool, AsyncGenerator[list[Piece]]]]:
             for way in continuations(thought, mode.thinking, self._family, self._kind):
-                rest = orjson.dumps(_override(every, way.fields))
+                rest = self._shaped(_override(every, {**way.fields, "think": None}), OFF, thinks=False)
+                rest = orjson.dumps(rest)
                 rest = encoder.request(messages, rest, switch=way.switch, prefill=way.prefill)
                 rest = self._whole_body(rest)
                 yield way.prefill is not None, self._once(rest, tools, thinks=False, last=True, deadline=deadline)
@@ -212,12 +213,12 @@ class Client:
         reader = ReplyReader(tools=tools, thinking_open=self._family.opens and thinks, thinking=thinks)
         return self._exchange.once(body, reader, native=self._native, last=last, deadline=deadline)
 
-    def _shaped(self, fields: dict[str, Any], *, thinks: bool | None) -> dict[str, Any]:
+    def _shaped(self, fields: dict[str, Any], thinking: Thinking | None, *, thinks: bool | None) -> dict[str, Any]:
         """The fields as this kind of server takes them."""
         if self._kind.is_model_studio:
             return studio_fields(fields, thinks=thinks)
         if self._native:
-            return native_fields(fields, self._thinking, num_ctx=self.endpoint.num_ctx)
+            return native_fields(fields, thinking, num_ctx=self.endpoint.num_ctx)
         return {"parallel_tool_calls": True, **fields} if self._kind.parallel and "tools" in fields else fields
 
     def _whole_body(self, body: bytes) -> bytes:
