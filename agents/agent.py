@@ -8,14 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 from weakref import WeakKeyDictionary
 
 from qianda.agents.conversation import valid_text
 from qianda.agents.journal import Journal, open_journal
 from qianda.agents.limits import Limits
+from qianda.agents.output import Output, asked_for
 from qianda.agents.resources import Approve, Resources
-from qianda.agents.result import RunResult
+from qianda.agents.result import RunResult, T
 from qianda.agents.run import Run
 from qianda.agents.sessions import Session
 from qianda.agents.sharing import Shared
@@ -31,13 +32,16 @@ from qianda.tools.permissions import PermissionMode, Permissions
 from qianda.tools.tool import Tool
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
     from qianda.models.http import AsyncClient
     from qianda.tools.mcp import MCPServer
 
 Prompt = str | Sequence[Part]
+_TEXT: Any = str
 
 
-class Agent:
+class Agent(Generic[T]):
     """Drives a Qwen model through tool calls.
 
     Every argument is optional: without any, it is the server and model that are there, without tools.
@@ -52,6 +56,8 @@ class Agent:
         mcp_servers: MCP servers whose tools the model may call: ``"command args"`` or ``MCPServer``.
         thinking: True, False, ``Thinking(budget=…, effort=…)``, or None for the model's default.
         sampling: fields that are set override the preset of the model's family.
+        output_type: what the answer becomes: a pydantic model, dataclass, TypedDict or any other type that pydantic
+            validates; text by default. What does not fit is asked for again.
         limits: what one run may use up.
         permissions: ``read-only``, ``ask`` or ``auto``: what built-in and MCP tools may do.
         approve: who is asked when ``permissions`` is ``ask``; without it such calls are denied.
@@ -74,6 +80,7 @@ class Agent:
         mcp_servers: Sequence[str | MCPServer] = (),
         thinking: Thinking | bool | None = None,
         sampling: Sampling | None = None,
+        output_type: TypeForm[T] = _TEXT,
         limits: Limits | None = None,
         permissions: PermissionMode = "ask",
         approve: Approve | None = None,
@@ -91,6 +98,8 @@ class Agent:
         self.mcp_servers = tuple(mcp_servers)
         self.thinking = thinking
         self.sampling = sampling
+        wanted: Any = output_type
+        self.output: Output[T] | None = None if wanted in (str, None) else Output(wanted)
         self.limits = limits or Limits()
         self.permissions = Permissions(permissions)
         self.approve = approve
@@ -106,7 +115,7 @@ class Agent:
         # Connections belong to an event loop; an agent may be used in several, in threads or one after another.
         self._shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared[Resources]] = WeakKeyDictionary()
 
-    async def run(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult:
+    async def run(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult[T]:
         """Run until the model answers.
 
         Args:
@@ -123,18 +132,18 @@ class Agent:
         async with run:
             return await run.wait()
 
-    def run_sync(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult:
+    def run_sync(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult[T]:
         """``run`` for programs without an event loop; same arguments, result and errors."""
         return run_sync(self.run(prompt, history=history, context=context))
 
-    def stream(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> Run:
+    def stream(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> Run[T]:
         """Run, and watch: ``async with agent.stream("…") as run: async for event in run: …``.
 
         Takes the arguments of ``run``. The stream ends with ``RunFinished``; after that ``run.result`` is there.
         """
         return Run(self, content_of(prompt), history=history, context=context, watched=True)
 
-    def session(self, name: str) -> Session:
+    def session(self, name: str) -> Session[T]:
         """A remembered conversation: its runs see what was said before, also in earlier processes.
 
         Args:
@@ -214,16 +223,19 @@ class Agent:
         journal = open_journal(self._journal)
         if journal is not self._journal:
             stack.callback(journal.close)
+        named, instructions = asked_for(self.output, by_name(tools), self.instructions)
         return Resources(
             client=client,
-            tools=by_name(tools),
-            instructions=self.instructions,
+            tools=named,
+            instructions=instructions,
             journal=journal,
             permissions=self.permissions,
             approve=self.approve,
             limits=self.limits,
             workspace=self.workspace,
             notices=notices,
+            output=self.output,
+            thinking=wanted.on if (wanted := Thinking.of(self.thinking)) else None,
         )
 
     async def _resolved(self) -> Endpoint:
@@ -262,7 +274,7 @@ def content_of(prompt: Prompt) -> str | tuple[Part, ...]:
     return prompt if isinstance(prompt, str) else tuple(prompt)
 
 
-def run_sync(work: Coroutine[Any, Any, RunResult]) -> RunResult:
+def run_sync(work: Coroutine[Any, Any, RunResult[T]]) -> RunResult[T]:
     """Run a coroutine where no event loop runs.
 
     Raises:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def run_calls(
-    run: Run, resources: Resources, message: AssistantMessage, broken: Sequence[BrokenCall], turn: int
+    run: Run[Any], resources: Resources, message: AssistantMessage, broken: Sequence[BrokenCall], turn: int
 ) -> None:
     """Run the calls of a reply, those side by side that may, and put one message per call into the conversation.
 
@@ -78,7 +78,7 @@ def _batches(jobs: Sequence[_Call]) -> Iterator[list[_Call]]:
 class _Call:
     """One call on its way from the model's text to a result."""
 
-    def __init__(self, run: Run, resources: Resources, call: ToolCall, key: str, problem: str) -> None:
+    def __init__(self, run: Run[Any], resources: Resources, call: ToolCall, key: str, problem: str) -> None:
         self.tool: Tool | None = resources.tools.get(call.name)
         self._run = run
         self._resources = resources

@@ -94,11 +94,13 @@ def from_records(records: Iterable[Record]) -> list[Message]:
             index = int(record.key.rpartition("/")[2])
             result = read_back(record.data, ToolResult)
             results[index] = ToolMessage(calls[index].id, calls[index].name, result.content, result.outcome)
-        elif record.kind == "input" or (record.kind == "model" and record.state == "finished"):
+        elif record.kind in ("input", "answer") or (record.kind == "model" and record.state == "finished"):
             messages += [results[index] for index in sorted(results)]
             results = {}
             if record.kind == "input":
                 messages.append(UserMessage(read_content(record.data)))
+            elif record.kind == "answer":  # given by a call
+                messages.append(AssistantMessage(orjson.loads(record.data)))
             else:
                 turn = int(record.key.rpartition("/")[2])
                 message = reply_message(read_back(record.data, Reply), record.run_id, turn)

@@ -28,7 +28,7 @@ class Record:
     Args:
         run_id: the run.
         key: for a step, its place in the run (``turn/3`` or ``turn/3/call/0``); else "".
-        kind: ``start``, ``input``, ``model``, ``tool``, ``approval`` or ``finish``.
+        kind: ``start``, ``input``, ``model``, ``tool``, ``approval``, ``answer`` or ``finish``.
         state: ``started`` and ``finished`` for a step, ``noted`` for everything else.
         time: seconds since the epoch.
         data: JSON text.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qianda.agents.calls import run_calls
 from qianda.agents.conversation import call_ids, reply_message, unique_calls
+from qianda.agents.output import Answer, Goal
 from qianda.agents.resources import Resources
 from qianda.models.client import Retry
 from qianda.models.errors import ModelOutputError
@@ -20,29 +21,30 @@ if TYPE_CHECKING:
 EMPTY_NUDGE = "Your last reply was empty. Answer the request, or call a tool."
 
 
-async def run_loop(run: Run, resources: Resources) -> Reply:
-    """Run until the model answers without calling a tool.
+async def run_loop(run: Run[Any], resources: Resources) -> Answer:
+    """Run until the model has answered.
 
     Everything that must not happen twice goes through the journal: a resumed run takes the same path and finds the
     recorded results.
 
     Returns:
-        The reply that holds the answer.
+        The answer: the text of a reply without calls, or what the output type made of it.
 
     Raises:
         LimitReached: a limit of the run was reached.
         ServerError: the model server failed.
-        ModelOutputError: the model gave nothing to work with.
+        ModelOutputError: the model gave nothing to work with, or nothing that fits the output type.
     """
     journal, limits, client = resources.journal, resources.limits, resources.client
-    encoder = client.encoder()
+    encoder, goal = client.encoder(), Goal(resources)
     turn = calls = empty = 0
     thinking: Thinking | None = None  # less than was wanted, after a reply that was all thinking
     taken = call_ids(run.conversation)
 
     async def ask() -> Reply:
         pieces: list[Piece] = []
-        request = client.ask(run.conversation, resources.schemas, encoder, thinking=thinking)
+        tools, fields = goal.request
+        request = client.ask(run.conversation, tools, encoder, fields=fields, thinking=thinking)
         async with aclosing(request) as batches:
             async for batch in batches:
                 if isinstance(batch, Retry):
@@ -69,8 +71,6 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
             await run_calls(run, resources, message, reply.broken, turn)
         elif message.content:
             run.conversation.append(message)
-            if not run.has_steering:
-                return reply
         elif reply.reasoning and (less := client.less_thinking(thinking)):
             thinking = less
             run.emit(Notice, text="The model thought and gave no answer; it is asked again and thinks less")
@@ -86,3 +86,7 @@ async def run_loop(run: Run, resources: Resources) -> Reply:
             run.take_input(EMPTY_NUDGE)
             run.emit(Notice, text="The model's reply was empty; it is asked again")
         turn += 1
+        if (message.tool_calls or message.content) and not run.has_steering:
+            answer = goal.reached(run, message, reply)
+            if answer is not None:
+                return answer

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from qianda.agents.journal import Journal
 from qianda.agents.limits import Limits
@@ -13,6 +14,9 @@ from qianda.models.client import Client
 from qianda.models.messages import ToolSchema
 from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from qianda.agents.output import Output
 
 Approve = Callable[[ApprovalRequest], Awaitable[Decision | bool]]
 
@@ -31,6 +35,8 @@ class Resources:
         limits: what one run may use up.
         workspace: the folder that tools act in.
         notices: what was worth saying while these were opened.
+        output: what the answer becomes, or None for text.
+        thinking: what was asked for: True, False, or None for the model's default.
     """
 
     client: Client
@@ -42,6 +48,8 @@ class Resources:
     limits: Limits
     workspace: Path
     notices: list[str]
+    output: Output[Any] | None = None
+    thinking: bool | None = None
 
     @cached_property
     def schemas(self) -> list[ToolSchema]:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Generic, Literal
 
 from qianda.models.messages import Message, Usage
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=str)
+else:
+    # typing_extensions costs more to import than all of this package.
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
+class RunResult(Generic[T]):
     """The outcome of a run.
 
     Args:
-        output: the answer's text; "" when the run ended before there was one.
+        output: the answer: its text, or the validated value where the agent has an ``output_type``; "" or None when the
+            run ended before there was one.
         messages: the conversation, history included, without the instructions; fit to be the next run's ``history``.
         usage: tokens of all model requests of this run.
         finish: ``done``; ``length`` when the answer was cut at the server's output limit; ``limit`` at one of ours;
@@ -21,7 +32,7 @@ class RunResult:
         run_id: the run's name in the record.
     """
 
-    output: str
+    output: T
     messages: tuple[Message, ...]
     usage: Usage
     finish: Literal["done", "length", "limit", "cancelled"]

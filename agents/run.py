@@ -9,14 +9,15 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from qianda.agents.approval import answer_of
 from qianda.agents.conversation import answered, valid_content, valid_text
 from qianda.agents.journal import Journal
 from qianda.agents.loop import run_loop
+from qianda.agents.output import Answer
 from qianda.agents.resources import Approve, Resources
-from qianda.agents.result import RunResult
+from qianda.agents.result import RunResult, T
 from qianda.models.errors import JournalError, LimitReached
 from qianda.models.events import (
     ApprovalAsked,
@@ -44,7 +45,7 @@ NOBODY_ASKED = (
 )
 
 
-class Run:
+class Run(Generic[T]):
     """One run of an agent; made by ``agent.stream``.
 
     An async context manager, inside which it is an async iterator of events. Leaving the context stops the run.
@@ -52,7 +53,7 @@ class Run:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent[T],
         prompt: Content,
         *,
         history: Sequence[Message],
@@ -80,7 +81,7 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._stopped = self._over = self._ended = False
         self._read = self._awaited = False
-        self._result: RunResult | None = None
+        self._result: RunResult[T] | None = None
         self._error: Exception | None = None
         self._system = 0
         self._resources: Resources | None = None
@@ -155,7 +156,7 @@ class Run:
         return tuple(self.conversation[self._system :])
 
     @property
-    def result(self) -> RunResult:
+    def result(self) -> RunResult[T]:
         """The outcome; a partial one after a cancelled run or a reached limit.
 
         Raises:
@@ -168,7 +169,7 @@ class Run:
             raise self._error
         raise RuntimeError("The run has not finished")
 
-    async def wait(self) -> RunResult:
+    async def wait(self) -> RunResult[T]:
         """Wait for the end; while nobody reads the events, questions in them count as denied.
 
         Raises:
@@ -297,8 +298,8 @@ class Run:
         try:
             async with clock:
                 self._start(resources)
-                reply = await run_loop(self, resources)
-            self._end("length" if reply.finish == "length" else "done", output=reply.text)
+                answer = await run_loop(self, resources)
+            self._end("length" if answer.cut else "done", answer)
         except asyncio.CancelledError:
             self._end("cancelled")
             raise
@@ -329,15 +330,16 @@ class Run:
     def _end(
         self,
         finish: Literal["done", "length", "limit", "cancelled"],
+        answer: Answer | None = None,
         *,
-        output: str = "",
         which: str = "",
         message: str = "",
     ) -> None:
         if self._result is not None:
             return
+        nothing: Any = "" if self._agent.output is None else None
         self._result = RunResult(
-            output=output,
+            output=answer.value if answer else nothing,
             messages=tuple(answered(self.messages)),
             usage=self.usage,
             finish=finish,
@@ -346,7 +348,7 @@ class Run:
         if finish == "length":
             self.emit(Notice, text="The answer was cut at the server's output limit")
         self._note_end(finish, message)
-        reason = "done" if finish == "length" else finish
+        reason, output = "done" if finish == "length" else finish, answer.text if answer else ""
         self.emit(RunFinished, reason=reason, which=which, message=message, output=output, usage=self.usage)
 
     def _reach(self, error: LimitReached) -> None:

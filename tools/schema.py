@@ -54,7 +54,7 @@ class Signature:
         try:
             return self.adapter.validate_python(arguments)
         except ValidationError as error:
-            problems = [_problem(item) for item in error.errors(include_url=False)[:_MOST_PROBLEMS]]
+            problems = [problem_of(item) for item in error.errors(include_url=False)[:_MOST_PROBLEMS]]
             raise complaint(self.schema.name, problems, self.full) from None
 
     def bind(self, arguments: dict[str, Any], context: Context) -> tuple[list[Any], dict[str, Any]]:
@@ -107,7 +107,7 @@ def read_signature(
     shape.__pydantic_config__ = ConfigDict(extra="allow" if extra else "forbid")
     try:
         adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
-        raw = adapter.json_schema(schema_generator=_quiet_generator())
+        raw = adapter.json_schema(schema_generator=quiet_generator())
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         first_line = str(error).splitlines()[0]
         raise ConfigurationError(
@@ -177,7 +177,7 @@ def _defaults(
             continue
 
 
-def _quiet_generator() -> Any:
+def quiet_generator() -> Any:
     """Pydantic's generator of JSON Schema without its warnings: what JSON cannot show is left out."""
     from pydantic.json_schema import GenerateJsonSchema
 
@@ -190,9 +190,9 @@ def _quiet_generator() -> Any:
     return Quiet
 
 
-def _problem(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors as a part of a sentence."""
-    where = ".".join(str(step) for step in cast("tuple[object, ...]", error["loc"]))
+def problem_of(error: Mapping[str, Any], whole: str = "") -> str:
+    """One of pydantic's errors as a part of a sentence; ``whole`` is what the value is called that has no name."""
+    where = ".".join(str(step) for step in cast("tuple[object, ...]", error["loc"])) or whole
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if error["type"] == "missing":
