@@ -198,17 +198,27 @@ def run_command(
 Examples:
   qianda doctor
   qianda doctor http://gpu-box:8000/v1
+  qianda doctor --full --report report.md
   qianda doctor --json | jq .model""",
 )
 def doctor(
     server: Annotated[str | None, typer.Argument(help="Look at this server instead.", show_default=False)] = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    *,
     cwd: FolderOption = ".",
     json: JSONOption = False,
+    full: Annotated[bool, typer.Option("--full", help="Run some thirty live checks; takes minutes.")] = False,
+    report: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Write what was found as Markdown, to be shared.")
+    ] = None,
 ) -> int:
-    """Show which server and model would be used, and why."""
+    """Show which server and model would be used and why, what it can do, and what cures what it cannot."""
+    from qianda.cli.doctor import Looking
     from qianda.cli.doctor import doctor as look
 
-    return look(server, open_workspace(cwd), as_json=json)
+    choices = Choices(server=server, model=model, api_key_env=api_key_env, workspace=open_workspace(cwd))
+    return look(Looking(choices=choices, full=full, file=report, as_json=json))
 
 
 app.add_typer(config_app, name="config")

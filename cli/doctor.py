@@ -1,4 +1,4 @@
-"""``qianda doctor``: what would be used and why, what that server does, what else is there, and where things are kept."""
+"""``qianda doctor``: what would be used and why, what that server does, what else is there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from qianda.cli.doctor_report import marked, markdown, sections
+from qianda.cli.doctor_report import markdown, marked, sections
 from qianda.cli.exits import DONE, complain, exit_code
-from qianda.cli.models import models_at
 from qianda.cli.opening import Choices, choose_endpoint, load_settings
 from qianda.cli.terminal import Terminal, clean
 from qianda.models.config import Config, data_dir
@@ -21,9 +20,9 @@ from qianda.models.errors import ConfigurationError, QiandaError, ServerError
 
 if TYPE_CHECKING:
     from qianda.cli.live_checks import Outcome
+    from qianda.models.detection import FoundModel, FoundServer
     from qianda.models.probes import Finding
     from qianda.models.resolve import Endpoint
-    from qianda.models.servers import FoundModel, FoundServer
 
 EXTRAS = {"local": "xllamacpp"}
 
@@ -43,7 +42,7 @@ class Looking:
 
     choices: Choices
     full: bool = False
-    file: Path | None = None
+    file: str | None = None
     as_json: bool = False
 
 
@@ -93,9 +92,9 @@ def doctor(looking: Looking) -> int:
     return 1 if failed else DONE
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: str, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        Path(path).expanduser().write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"The report cannot be written to {path}: {error.strerror}", cure="Choose another file with --report"
@@ -136,8 +135,7 @@ async def _choose(looking: Looking, config: Config, terminal: Terminal) -> _Seen
         seen.error = error
         return seen
     try:
-        seen.models = await models_at(seen.endpoint)
-        seen.version, seen.findings = await _examine(seen.endpoint)
+        await _examine(seen, seen.endpoint)
         answers = next((one for one in seen.findings if one.check == "answers"), None)
         if answers and answers.status == "problem":
             seen.error = ServerError(answers.seen, cure=answers.cure)
@@ -157,24 +155,31 @@ async def _choose(looking: Looking, config: Config, terminal: Terminal) -> _Seen
     return seen
 
 
-async def _examine(endpoint: Endpoint) -> tuple[str, list[Finding]]:
-    """Probe a server and model, and keep what was found for the runs that follow.
+async def _examine(seen: _Seen, endpoint: Endpoint) -> None:
+    """See what the server has and does, and keep what was found for the runs that follow.
 
-    Returns:
-        The server's version, "" when it does not say, and the findings. The demo model is known: it is not probed.
+    The engine in this process is told apart by its model: the demo model is known and not probed.
     """
+    from qianda.models.detection import FoundModel, detect, server_version
     from qianda.models.http import open_http
-    from qianda.models.probes import probe, server_version
+    from qianda.models.probes import probe
     from qianda.models.profile_cache import Profile, remember
+    from qianda.models.resolve import bearer
 
+    if endpoint.engine is not None:
+        seen.models = (FoundModel(endpoint.model, endpoint.window),)
     if endpoint.demo:
-        return "", []
+        return
+    headers = bearer(endpoint.api_key)
     async with open_http(endpoint.url) as http:
-        version, findings = await asyncio.gather(server_version(endpoint, http), probe(endpoint, http))
+        found = await detect(http, endpoint.url, headers=headers, expected=endpoint.kind)
+        seen.models = found.models
+        seen.version, seen.findings = await asyncio.gather(
+            server_version(http, found, headers=headers), probe(endpoint, http)
+        )
     if endpoint.engine is None:
-        facts = {finding.check: finding.fact for finding in findings if finding.fact}
-        remember(endpoint.url, endpoint.model, Profile(version, facts, time.time()))
-    return version, findings
+        facts = {finding.check: finding.fact for finding in seen.findings if finding.fact}
+        remember(endpoint.url, endpoint.model, Profile(seen.version, facts, time.time()))
 
 
 def _of_endpoint(seen: _Seen) -> Report:

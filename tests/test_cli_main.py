@@ -248,7 +248,7 @@ def test_nothing_to_run_on_is_exit_code_5_with_the_command_that_helps(
 
 
 def test_doctor_says_what_would_be_used_and_why(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(ScriptedServer(model="Qwen/Qwen3-8B", window=32_768)) as server:
+    with serving(ScriptedServer(model="Qwen/Qwen3-8B", window=32_768, default="Hello")) as server:
         assert main(["doctor", server.url]) == 0
         shown = capsys.readouterr().out
         assert main(["doctor", server.url, "--json"]) == 0

@@ -1,0 +1,153 @@
+"""Runs the live checks of ``qianda doctor --full`` on a real model, through the same agent as everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from qianda.agents.agent import Agent
+from qianda.agents.result import RunResult
+from qianda.cli.live_cases import Case, cases
+from qianda.models.errors import QiandaError
+from qianda.models.family import Sampling, find_family
+from qianda.models.listening import one_slot
+from qianda.models.messages import MediaPart, TextPart
+from qianda.models.probes import Finding, red_square
+from qianda.models.resolve import Endpoint
+from qianda.models.structured import output_fields
+
+CASE_SECONDS = 180.0
+SIDE_BY_SIDE = 4
+_LINE = "The harbour was quiet that morning, and nobody on the pier had anything to say about it. "
+_LINE_TOKENS = 19
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one live check came out.
+
+    Args:
+        name: the check.
+        about: its group.
+        status: ``skip`` for what this model or server does not have.
+        seen: what was wrong or why it was skipped; "" when it passed.
+        seconds: how long it took.
+        tokens: output tokens.
+    """
+
+    name: str
+    about: str
+    status: Literal["pass", "fail", "skip"]
+    seen: str = ""
+    seconds: float = 0.0
+    tokens: int = 0
+
+    @property
+    def line(self) -> str:
+        """The outcome on one line."""
+        took = f" ({self.seconds:.1f} s)" if self.status != "skip" else ""
+        return f"{self.about}: {self.name}{took}{': ' + self.seen if self.seen else ''}"
+
+
+async def run_checks(endpoint: Endpoint, findings: Sequence[Finding], tell: Callable[[Outcome], None]) -> list[Outcome]:
+    """Run all, some side by side where the server works on several requests.
+
+    Args:
+        endpoint: the server and model.
+        findings: what the probes found; what is not there is skipped.
+        tell: hears of each outcome as it comes.
+
+    Returns:
+        The outcomes, in the order of the checks.
+    """
+    slots = asyncio.Semaphore(1 if one_slot(endpoint) else SIDE_BY_SIDE)
+
+    async def check(case: Case) -> Outcome:
+        async with slots:
+            why = _skipped(case, endpoint, findings)
+            outcome = Outcome(name=case.name, about=case.about, status="skip", seen=why) if why else None
+            outcome = outcome or await _check(case, endpoint)
+        tell(outcome)
+        return outcome
+
+    return await asyncio.gather(*map(check, cases()))
+
+
+def _skipped(case: Case, endpoint: Endpoint, findings: Sequence[Finding]) -> str:
+    """Why a check does not apply, "" when it does."""
+    facts = {finding.check: finding for finding in findings}
+    thinking = find_family(endpoint.model).thinking
+    images = facts.get("images")
+    if case.image and (images is None or images.status != "ok"):
+        return "images are not taken"
+    if case.thinking is True and thinking == "none":
+        return "the model does not think"
+    if case.about == "thinking" and case.thinking is False and thinking == "only":
+        return "the model always thinks"
+    if case.schema is not None and _grammar(case, endpoint) is None:
+        return "no schemas on this kind of server"
+    room = endpoint.window or 8_192
+    return f"the window has {room:,} tokens" if case.filler and case.filler + 4_000 > room else ""
+
+
+def _switch(case: Case, endpoint: Endpoint) -> bool | None:
+    """The thinking that a check runs with: off where it does not matter and can be."""
+    hybrid = find_family(endpoint.model).thinking in ("on", "off")
+    return case.thinking if case.thinking and not hybrid else (bool(case.thinking) if hybrid else None)
+
+
+def _grammar(case: Case, endpoint: Endpoint) -> dict[str, object] | None:
+    if case.schema is None:
+        return None
+    family = find_family(endpoint.model)
+    return output_fields(case.schema, endpoint.kind, family, _switch(case, endpoint), has_tools=False)
+
+
+async def _check(case: Case, endpoint: Endpoint) -> Outcome:
+    started = time.monotonic()
+    result: RunResult | None = None
+    tokens = 0
+    try:
+        async with asyncio.timeout(CASE_SECONDS):
+            for prompt in case.prompts:
+                result = await _run(case, endpoint, prompt, result)
+                tokens += result.usage.output_tokens
+        assert result is not None
+        seen = case.verdict(result)
+    except QiandaError as error:
+        seen = error.message
+    except TimeoutError:
+        seen = f"not done after {CASE_SECONDS:.0f} s"
+    seconds = time.monotonic() - started
+    status = "fail" if seen else "pass"
+    return Outcome(name=case.name, about=case.about, status=status, seen=seen, seconds=seconds, tokens=tokens)
+
+
+async def _run(case: Case, endpoint: Endpoint, prompt: str, before: RunResult | None) -> RunResult:
+    with TemporaryDirectory(prefix="qianda-doctor-") as folder:
+        agent = Agent(
+            server=endpoint,
+            tools=case.tools,
+            thinking=_switch(case, endpoint),
+            sampling=Sampling(max_tokens=case.tokens) if case.tokens else None,
+            streaming=case.streaming,
+            extra_body=_grammar(case, endpoint),
+            workspace=folder,
+        )
+        text = _with_filler(prompt, case.filler)
+        image = MediaPart(type="image", url=f"data:image/png;base64,{red_square()}")
+        content = (image, TextPart(text)) if case.image else text
+        return await agent.run(content, history=before.messages if before else ())
+
+
+def _with_filler(prompt: str, tokens: int) -> str:
+    """The prompt behind so many tokens of text with a number hidden a third of the way."""
+    if not tokens:
+        return prompt
+    lines = [_LINE] * (tokens // _LINE_TOKENS)
+    lines.insert(len(lines) // 3, "The secret number is 48213. ")
+    return f"{''.join(lines)}\n\n{prompt}"
