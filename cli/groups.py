@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from qianda.cli.exits import DONE
 from qianda.cli.opening import Choices, open_workspace
-from qianda.cli.options import FolderOption, KeyOption, ServerOption
+from qianda.cli.options import FolderOption, JSONOption, KeyOption, ServerOption
 
 config_app = typer.Typer(rich_markup_mode=None, help="Show and change the settings.", invoke_without_command=True)
 
@@ -69,24 +70,67 @@ def config_path() -> int:
     return DONE
 
 
+class _ModelsGroup(TyperGroup):
+    """What is no command is a model's name."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; a model's name is shown."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
 models_app = typer.Typer(
-    rich_markup_mode=None, help="List models, and fetch the demo model.", invoke_without_command=True
+    cls=_ModelsGroup,
+    rich_markup_mode=None,
+    help="The Qwen models, one in full, and those of a server.",
+    invoke_without_command=True,
+    subcommand_metavar="[NAME | COMMAND]",
 )
+FitsOption = Annotated[
+    str | None, typer.Option("--fits", metavar="12GB", help="Only models that run in so much memory.")
+]
 
 
 @models_app.callback(
     epilog="""\b
 Examples:
   qianda models
+  qianda models Qwen3-8B
+  qianda models qwen3 --json
+  qianda models --fits 12GB
   qianda models --server ollama
+  qianda models here
   qianda models pull demo""",
 )
 def models_list(
-    context: typer.Context, server: ServerOption = None, api_key_env: KeyOption = None, cwd: FolderOption = "."
+    context: typer.Context,
+    *,
+    fits: FitsOption = None,
+    json: JSONOption = False,
+    server: ServerOption = None,
+    api_key_env: KeyOption = None,
+    cwd: FolderOption = ".",
 ) -> int:
-    """List the models of the chosen server, or fetch the demo model."""
+    """Show the Qwen models; with --server, those of that server; with a NAME, that model or generation."""
     if context.invoked_subcommand is not None:
         return DONE
+    if server is not None:
+        return models_here(server, api_key_env, cwd)
+    return models_show(None, fits, json)
+
+
+@models_app.command("show", hidden=True)
+def models_show(
+    name: Annotated[str | None, typer.Argument()] = None, fits: FitsOption = None, json: JSONOption = False
+) -> int:
+    """Show one model in full, or a generation: qianda models NAME."""
+    from qianda.cli.catalog import show_models
+
+    return show_models(name, fits=fits, as_json=json)
+
+
+@models_app.command("here", epilog="Example: qianda models here")
+def models_here(server: ServerOption = None, api_key_env: KeyOption = None, cwd: FolderOption = ".") -> int:
+    """List the models of the server that would be used."""
     from qianda.cli.models import list_models
 
     return list_models(Choices(server=server, api_key_env=api_key_env, workspace=open_workspace(cwd)))

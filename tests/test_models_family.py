@@ -32,6 +32,12 @@ Qwen/Qwen3-VL-8B-Thinking                 only    hermes  .6/.95/20   -
 qwen3-vl-plus                             off     hermes  -           -
 qwen3-omni-flash                          off     hermes  -           -
 Qwen/Qwen3-Omni-30B-A3B-Instruct          none    hermes  -           -
+Qwen/Qwen3-Omni-30B-A3B-Thinking          only    hermes  -           -
+Qwen/Qwen3-Embedding-0.6B                 none    hermes  -           -
+qwen:7b                                   none    react   -           .8/.8/0
+deepseek-r1:7b                            only    hermes  .6/.95/20   -
+qwen3-5-27b-instruct                      on      xml     1.0/.95/20  .7/.8/20
+qwen2p5-72b-instruct                      none    hermes  -           .7/.8/20
 qwen3-max                                 off     hermes  -           -
 Qwen/Qwen3.5-35B-A3B                      on      xml     1.0/.95/20  .7/.8/20
 Qwen3.5-0.8B                              off     xml     1.0/.95/20  .7/.8/20
