@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
 from qianda import Agent, ConfigurationError, ModelOutputError, Thinking, tool
 from qianda.models.events import Discarded, Event, Notice, RunFinished, TextDelta, ThinkingDelta, UsageReported
 from qianda.models.resolve import Endpoint
 from qianda.models.servers import server_kinds
-from qianda.testing import Call, Fault, ScriptedServer, Turn
+from qianda.testing import Call, Fault, Request, ScriptedServer, Turn
+from qianda.testing.http_server import LoopbackServer, Response
 
 ENDLESS = Turn(reasoning="Let me think. " * 50, fault=Fault.hang(after=60))
 """Thinks for 60 chunks, and then waits until the client goes away: who waits for its end, waits for ever."""
@@ -143,3 +145,34 @@ async def test_fields_of_the_users_own_are_put_over_ours() -> None:
     (request,) = server.requests
     assert request["chat_template_kwargs"] == {"enable_thinking": False, "tone": "dry"}
     assert "top_p" not in request
+
+
+class NativeOllama(LoopbackServer):
+    """Thinks for ever where it may, and answers where it may not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[dict[str, Any]] = []
+
+    async def answer(self, request: Request, response: Response) -> None:
+        """Answer a chat."""
+        body = request.json()
+        self.bodies.append(body)
+        await response.start(200, {"content-type": "application/x-ndjson"})
+        if body["think"]:
+            line = orjson.dumps({"message": {"role": "assistant", "content": "", "thinking": "hm "}, "done": False})
+            await response.write((line + b"\n") * 30)
+            await asyncio.Event().wait()
+        line = orjson.dumps({"message": {"role": "assistant", "content": "42"}, "done": True, "eval_count": 2})
+        await response.write(line + b"\n")
+        await response.end()
+
+
+async def test_ollamas_own_interface_goes_on_in_its_own_words() -> None:
+    async with asyncio.timeout(20), NativeOllama() as server:
+        kind = server_kinds()["ollama"]
+        endpoint = Endpoint(url=f"{server.origin}/v1", kind=kind, model="qwen3:8b", why="the test says so")
+        assert (await Agent(server=endpoint, thinking=Thinking(budget=20)).run("go")).output == "42"
+    first, second = server.bodies
+    assert (first["think"], second["think"]) == (True, False)
+    assert second["messages"][-1]["content"].startswith("<think>\nhm hm")
