@@ -27,6 +27,7 @@ from qianda.models.reader import ReplyReader
 from qianda.models.reply import Piece
 from qianda.models.resolve import Endpoint
 from qianda.models.thinking import OFF, Thinking, less_thinking
+from qianda.models.tokens import output_limit
 from qianda.models.wire import MessageEncoder, tool_body
 
 if TYPE_CHECKING:
@@ -148,7 +149,11 @@ class Client:
         every: dict[str, Any] = {"model": self.endpoint.model, **mode.fields}
         if tools:
             every["tools"] = [tool_body(schema) for schema in tools]
-        every = self._shaped(_override(every, fields or {}), mode.thinking, thinks=mode.thinks)
+        every = _override(every, fields or {})
+        told = fields is not None and "max_tokens" in fields
+        if self._kind.tell_output and not told and (room := self._room(every, encoder.size(messages))):
+            every["max_tokens"] = room
+        every = self._shaped(every, mode.thinking, thinks=mode.thinks)
         body = self._whole_body(encoder.request(messages, orjson.dumps(every), switch=mode.switch))
         deadline = monotonic() + self._total
         repaired = False
@@ -191,6 +196,21 @@ class Client:
                 await sleep(wait)
             else:
                 return
+
+    def _room(self, fields: dict[str, Any], size: int) -> int | None:
+        """Tokens that a reply may have, for servers that must be told; None to leave it to them.
+
+        Args:
+            fields: of the request.
+            size: of the conversation, in bytes; a token has three or more.
+        """
+        if fields.keys() & {"max_tokens", "max_completion_tokens"}:
+            return None
+        if (window := self.endpoint.window) is None:
+            return self._family.max_output if self._kind.tell_output == "always" else None
+        prompt = (size + len(orjson.dumps(fields.get("tools", [])))) // 3
+        # An estimate that leaves no room is no reason to cut the reply.
+        return output_limit(self._family, window, prompt) if prompt + 4_000 < window else None
 
     def _mended(self, error: ServerError, fields: dict[str, Any]) -> dict[str, Any] | None:
         """The fields for a request that may pass where this one was refused, None where there is nothing to mend."""

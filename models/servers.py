@@ -51,6 +51,8 @@ class ServerKind:
         frames: a video may be a list of images.
         media_bytes: bound of one image, audio or video in base64, 0 for none.
         images: bound of the images in one request, 0 for none.
+        tell_output: it may cut a reply short unless it is told how long it may be: ``always``, ``window`` (where its
+            context window is known), or "".
         bad_defaults: what it does badly unless it is told otherwise, for people.
     """
 
@@ -84,6 +86,7 @@ class ServerKind:
     frames: bool = False
     media_bytes: int = 0
     images: int = 0
+    tell_output: Literal["always", "window", ""] = ""
     bad_defaults: str = ""
 
     @property

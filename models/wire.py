@@ -123,6 +123,10 @@ class MessageEncoder:
         self._parts: list[bytes] = []
         self._joined = bytearray()
 
+    def size(self, messages: Sequence[Message]) -> int:
+        """How large the conversation is on the wire, in bytes; about, for the messages that were not sent yet."""
+        return len(self._joined) + sum(len(repr(message).encode()) for message in messages[len(self._messages) :])
+
     def request(
         self,
         messages: Sequence[Message],

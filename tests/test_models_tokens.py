@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from qianda.models.family import find_family
+from qianda.models.client import Client
+from qianda.models.family import Sampling, find_family
 from qianda.models.http import open_http
 from qianda.models.messages import (
     AssistantMessage,
@@ -193,3 +194,28 @@ def test_counting_imports_no_qwen_agent(tmp_path: Path) -> None:
         "assert 'qwen_agent' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "window", "sent"),
+    [
+        ("mlx", None, 32_768),
+        ("openai", 40_960, 30_700),
+        ("openai", None, None),
+        ("openai", 4_096, None),
+        ("vllm", 40_960, None),
+    ],
+)
+async def test_servers_that_cut_replies_are_told(kind: str, window: int | None, sent: int | None) -> None:
+    answer = {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+    async with Counter(**{"v1/chat/completions": answer}) as server:
+        url = f"{server.origin}/v1"
+        endpoint = Endpoint(url=url, kind=server_kinds()[kind], model="qwen3-8b", why="", window=window)
+        async with open_http(url) as http:
+            for sampling in (Sampling(), Sampling(max_tokens=7)):
+                client = Client(endpoint, http, streaming=False, sampling=sampling)
+                async for _ in client.ask([UserMessage("hi" * 300)], [], client.encoder()):
+                    pass
+    told, own = (body.get("max_tokens") for _, body in server.asked)
+    assert told == (sent and pytest.approx(sent, abs=60))
+    assert own == 7
