@@ -43,8 +43,8 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
 
     async def ask() -> Reply:
         pieces: list[Piece] = []
-        tools, fields = goal.request
-        request = client.ask(run.conversation, tools, encoder, fields=fields, thinking=thinking)
+        way = goal.request
+        request = client.ask(run.conversation, way.tools, encoder, fields=way.fields, thinking=way.thinking or thinking)
         async with aclosing(request) as batches:
             async for batch in batches:
                 if isinstance(batch, Retry):
@@ -58,7 +58,7 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
 
     while True:
         run.take_steering()
-        limits.check_turn(turn, run.usage)
+        limits.check_turn(turn, run.usage, run.cost)
         reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
         run.add_usage(reply.usage)
         message = reply_message(reply, run.id, turn)

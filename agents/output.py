@@ -17,7 +17,8 @@ from qianda.models.formats.arguments import coerce, read_object
 from qianda.models.formats.json_text import read_value, write_value
 from qianda.models.messages import AssistantMessage, Message, ToolMessage, ToolSchema, content_text
 from qianda.models.reply import Reply
-from qianda.models.structured import last_fields, output_fields
+from qianda.models.structured import last_try, output_fields
+from qianda.models.thinking import Thinking
 from qianda.tools.context import Context
 from qianda.tools.json_schema import compact, for_the_model
 from qianda.tools.results import ToolResult
@@ -190,6 +191,21 @@ class Answer:
     cut: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How the model is asked.
+
+    Args:
+        tools: what it may call.
+        fields: further fields of the request.
+        thinking: in the place of what was asked for.
+    """
+
+    tools: list[ToolSchema]
+    fields: Mapping[str, Any] | None = None
+    thinking: Thinking | None = None
+
+
 class Goal:
     """Whether a run has its answer; with an output type, how often the model has missed it.
 
@@ -199,23 +215,22 @@ class Goal:
 
     def __init__(self, resources: Resources) -> None:
         self._output = resources.output
-        self._schemas = resources.schemas
         self._journal = resources.journal
         self._missed = 0
-        self._fields: Mapping[str, Any] | None = None
-        self._last: Mapping[str, Any] | None = None
+        self._first = Request(resources.schemas)
+        self._last: Request | None = None
         if self._output is not None and not self._output.tags:
             endpoint = resources.client.endpoint
             schema, kind, family = self._output.schema, endpoint.kind, find_family(endpoint.model)
-            self._fields = output_fields(schema, kind, family, resources.thinking, bool(self._schemas))
-            self._last = last_fields(schema, kind, family, resources.thinking)
+            fields = output_fields(schema, kind, family, resources.thinking, bool(resources.schemas))
+            self._first = Request(resources.schemas, fields)
+            last = last_try(schema, kind, family, resources.thinking)
+            self._last = Request([], *last) if last else None
 
     @property
-    def request(self) -> tuple[list[ToolSchema], Mapping[str, Any] | None]:
-        """The tools and the extra fields of the next request: the last try is held to the schema where it can be."""
-        if self._missed == TRIES - 1 and self._last is not None:
-            return [], self._last
-        return self._schemas, self._fields
+    def request(self) -> Request:
+        """How to ask next: the last try is held to the schema where it can be."""
+        return self._last if self._missed == TRIES - 1 and self._last is not None else self._first
 
     def reached(self, run: Run[Any], message: AssistantMessage, reply: Reply) -> Answer | None:
         """The answer, if this reply gave it; else the model is told what is wrong with it.
@@ -268,7 +283,7 @@ class Goal:
     def _complaint(self, output: Output[Any], problem: str) -> str:
         if output.tags:
             how = f"in these XML tags:\n{tag_example(output.schema)}"
-        elif self.request[0]:
+        elif self.request.tools:
             how = f"by calling {FINAL_ANSWER} with {expectation(output.schema)}"
         else:
             how = f"with JSON alone: {expectation(output.schema)}"

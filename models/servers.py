@@ -33,8 +33,8 @@ class ServerKind:
             ``effort`` (``reasoning_effort``), or "" when there is none.
         budget: the field in which it takes a bound of the reasoning in tokens, or "".
         efforts: the effort levels that it takes, whatever the model; empty for the model's own.
-        continues: how an assistant message is continued: ``flags`` (``continue_final_message``), ``prefill`` (it is the
-            last message), or "" when it cannot be.
+        continues: how a reply goes on after its reasoning: ``flags`` (``continue_final_message``), ``prefill`` (a message
+            that is the last one goes on), ``reasoning`` (also one that has but reasoning), or "" when it cannot.
         reasoning: the message field in which reasoning is resent, or "" when none is read.
         object_arguments: calls in the history have their arguments as an object, as the template reads them unparsed.
         top_k: the request's field for it, or "".
@@ -43,8 +43,9 @@ class ServerKind:
         parallel: several calls in one reply must be allowed with ``parallel_tool_calls``.
         tokenize: what ``/tokenize`` beside the base URL takes: ``messages`` (and tools), ``content`` (a text), or ""
             where there is no such address.
-        structured: how a reply is held to a schema: ``json_schema`` (in ``response_format``), ``json_object`` (some
-            JSON, no schema), ``format`` or ``guided_json`` (fields of these names), or "" when it cannot be.
+        structured: how a reply is held to a schema: ``json_schema`` or ``json_value`` (in ``response_format``),
+            ``json_object`` (some JSON, no schema), ``format`` or ``guided_json`` (fields of these names), or "" when it
+            cannot be.
         structured_thinking: it can be while the model thinks.
         tool_media: tool results may hold images; else they follow in a user message.
         audio: what ``input_audio`` holds: ``raw`` base64 or a ``url``.
@@ -71,7 +72,7 @@ class ServerKind:
     thinking: Literal["kwargs", "top", "effort", ""] = ""
     budget: str = ""
     efforts: tuple[str, ...] = ()
-    continues: Literal["flags", "prefill", ""] = ""
+    continues: Literal["flags", "prefill", "reasoning", ""] = ""
     reasoning: str = "reasoning_content"
     object_arguments: bool = False
     top_k: str = ""
@@ -79,7 +80,7 @@ class ServerKind:
     tool_choice: tuple[str, ...] = ("auto",)
     parallel: bool = False
     tokenize: Literal["messages", "content", ""] = ""
-    structured: Literal["json_schema", "json_object", "format", "guided_json", ""] = ""
+    structured: Literal["json_schema", "json_value", "json_object", "format", "guided_json", ""] = ""
     structured_thinking: bool = False
     tool_media: bool = False
     audio: Literal["raw", "url"] = "raw"

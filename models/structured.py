@@ -6,7 +6,7 @@ from typing import Any
 
 from qianda.models.family import Family
 from qianda.models.servers import ServerKind
-from qianda.models.wire import thinking_body
+from qianda.models.thinking import OFF, Thinking, thinking_fields
 
 NAME = "answer"
 
@@ -35,6 +35,8 @@ def output_fields(
         case "json_schema":
             named = {"name": NAME, "schema": schema, "strict": True}
             return {"response_format": {"type": "json_schema", "json_schema": named}}
+        case "json_value":
+            return {"response_format": {"type": "json_object", "value": schema}}
         case "json_object":
             # Model Studio: the prompt must say "JSON", which ours does, and a cut answer would be no JSON.
             return {"response_format": {"type": "json_object"}, "max_tokens": None}
@@ -42,13 +44,29 @@ def output_fields(
             return {kind.structured: schema}
 
 
+def last_try(
+    schema: dict[str, Any], kind: ServerKind, family: Family, thinking: bool | None
+) -> tuple[dict[str, Any], Thinking | None] | None:
+    """Like ``output_fields``, for the last try: without tools, and without thinking where that keeps the grammar away.
+
+    Returns:
+        The fields and how to think, both for ``Client.ask``; None where there is no grammar.
+    """
+    fields = output_fields(schema, kind, family, thinking, has_tools=False)
+    if fields is not None:
+        return fields, None
+    if family.thinking not in ("on", "off"):
+        return None
+    fields = output_fields(schema, kind, family, thinking=False, has_tools=False)
+    return None if fields is None else (fields, OFF)
+
+
 def last_fields(
     schema: dict[str, Any], kind: ServerKind, family: Family, thinking: bool | None
 ) -> dict[str, Any] | None:
-    """Like ``output_fields``, for the last try: thinking is switched off where it keeps the grammar away."""
-    fields = output_fields(schema, kind, family, thinking, has_tools=False)
-    if fields is None and family.thinking in ("on", "off"):
-        switch = thinking_body(thinking=False, kind=kind)
-        without = output_fields(schema, kind, family, thinking=False, has_tools=False)
-        return without | switch if without and switch else None
-    return fields
+    """``last_try`` as request fields alone, for who does not ask through ``Client``."""
+    last = last_try(schema, kind, family, thinking)
+    if last is None:
+        return None
+    fields, way = last
+    return fields | (thinking_fields(way, family, kind) if way else {})

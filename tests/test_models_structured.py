@@ -10,7 +10,8 @@ import pytest
 from qianda.models.errors import ConfigurationError
 from qianda.models.family import find_family
 from qianda.models.servers import server_kinds
-from qianda.models.structured import last_fields, output_fields
+from qianda.models.structured import last_fields, last_try, output_fields
+from qianda.models.thinking import OFF
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 GRAMMAR = {
@@ -33,6 +34,10 @@ def test_servers_with_a_grammar_get_the_schema(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["modelstudio", "modelstudio-cn"])
 def test_model_studio_gets_json_without_a_bound(kind: str) -> None:
     assert fields(kind) == {"response_format": {"type": "json_object"}, "max_tokens": None}
+
+
+def test_tgi_gets_the_schema_as_a_value() -> None:
+    assert fields("tgi") == {"response_format": {"type": "json_object", "value": SCHEMA}}
 
 
 @pytest.mark.parametrize("dialect", ["format", "guided_json"])
@@ -74,25 +79,29 @@ def test_what_the_model_cannot_do_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "switch"),
+    ("kind", "model", "off"),
     [
-        ("llamacpp", "qwen3-8b", {"chat_template_kwargs": {"enable_thinking": False}}),
-        ("modelstudio", "qwen3-8b", {"enable_thinking": False}),
-        ("ollama", "qwen3-8b", {"reasoning_effort": "none"}),
-        ("vllm", "qwen3-8b", {}),
-        ("llamacpp", "qwen2.5-7b-instruct", {}),
+        ("llamacpp", "qwen3-8b", True),
+        ("modelstudio", "qwen3-8b", True),
+        ("ollama", "qwen3-8b", True),
+        ("tgi", "qwen3-8b", True),
+        ("vllm", "qwen3-8b", False),
+        ("llamacpp", "qwen2.5-7b-instruct", False),
     ],
 )
-def test_the_last_try_switches_thinking_off_where_it_is_in_the_way(
-    kind: str, model: str, switch: dict[str, Any]
-) -> None:
+def test_the_last_try_switches_thinking_off_where_it_is_in_the_way(kind: str, model: str, off: bool) -> None:
     row = server_kinds()[kind]
-    there = last_fields(SCHEMA, row, find_family(model), None)
-    assert there is not None
-    assert "response_format" in there
-    assert there == (output_fields(SCHEMA, row, find_family("qwen2.5-7b"), None, has_tools=False) or {}) | switch
+    last = last_try(SCHEMA, row, find_family(model), None)
+    assert last == (fields(kind, "qwen2.5-7b", None), OFF if off else None)
 
 
 def test_a_model_that_always_thinks_has_no_last_grammar_there() -> None:
-    assert last_fields(SCHEMA, server_kinds()["llamacpp"], find_family("qwq-32b"), None) is None
-    assert last_fields(SCHEMA, server_kinds()["openai"], find_family("qwen3-8b"), None) is None
+    assert last_try(SCHEMA, server_kinds()["llamacpp"], find_family("qwq-32b"), None) is None
+    assert last_try(SCHEMA, server_kinds()["openai"], find_family("qwen3-8b"), None) is None
+
+
+def test_without_our_client_the_switch_is_among_the_fields() -> None:
+    row, family = server_kinds()["llamacpp"], find_family("qwen3-8b")
+    there = last_fields(SCHEMA, row, family, None)
+    assert there == GRAMMAR | {"chat_template_kwargs": {"enable_thinking": False}}
+    assert last_fields(SCHEMA, server_kinds()["openai"], family, None) is None
