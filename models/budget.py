@@ -87,7 +87,7 @@ class BudgetWatch:
                     reasoning_tokens=said.reasoning_tokens + self._count,
                 )
                 joined.append(UsagePiece(usage))
-            else:
+            elif not (prefilled and isinstance(piece, ReasoningPiece)):  # which llama.cpp repeats in whole documents
                 joined.append(piece)
                 if isinstance(piece, Reset):
                     joined.append(ReasoningPiece(self.thought))
@@ -136,8 +136,12 @@ def continuations(thought: str, thinking: Thinking | None, family: Family, kind:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         if kind.continues == "flags":
             fields |= {"continue_final_message": True, "add_generation_prompt": False}
-        content = f"<think>\n{thought.strip()}\n</think>\n\n"
-        ways.append(Continuation(fields, switch, {"role": "assistant", "content": content}))
+        end = f"{thought.strip()}\n</think>\n\n"
+        message = {"role": "assistant", "content": f"<think>\n{end}"}
+        if kind.continues == "reasoning":
+            # Seen of llama.cpp: as content it would follow the empty thought by which templates switch thinking off.
+            message = {"role": "assistant", "content": "", "reasoning_content": end}
+        ways.append(Continuation(fields, switch, message))
     if family.thinking != "only":
         ways.append(Continuation(off, switch))
     return ways

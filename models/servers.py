@@ -33,8 +33,8 @@ class ServerKind:
             ``effort`` (``reasoning_effort``), or "" when there is none.
         budget: the field in which it takes a bound of the reasoning in tokens, or "".
         efforts: the effort levels that it takes, whatever the model; empty for the model's own.
-        continues: how a reply goes on after its reasoning: ``flags`` (``continue_final_message``), ``prefill`` (a message
-            that is the last one goes on), ``reasoning`` (also one that has but reasoning), or "" when it cannot.
+        continues: how a reply goes on after its reasoning: ``flags`` (``continue_final_message``), ``prefill`` (a last
+            message goes on), ``reasoning`` (also one that has nothing but reasoning), or "" when it cannot.
         reasoning: the message field in which reasoning is resent, or "" when none is read.
         object_arguments: calls in the history have their arguments as an object, as the template reads them unparsed.
         top_k: the request's field for it, or "".

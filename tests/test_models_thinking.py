@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from qianda import AssistantMessage, ConfigurationError, Thinking, ToolCall, UserMessage
 from qianda.models.budget import BudgetWatch, bound, continuations, count_tokens
@@ -18,6 +20,7 @@ from qianda.models.servers import ServerKind, server_kinds
 from qianda.models.thinking import OFF, check_thinking, less_thinking, soft_switch, thinking_fields
 from qianda.models.wire import MessageEncoder
 
+TEMPLATE = (Path(__file__).parent / "fixtures/qwen3/chat_template.jinja").read_text(encoding="utf-8")
 ON = Thinking()
 
 
@@ -208,7 +211,7 @@ def test_both_halves_are_one_reply_with_both_usages() -> None:
     watch = BudgetWatch(2)
     first = watch.take([ReasoningPiece("a"), ReasoningPiece("b"), ReasoningPiece("c")])
     usage = UsagePiece(Usage(input_tokens=12, output_tokens=5, requests=1))
-    rest = watch.resume([ReasoningPiece("x"), Reset(), TextPiece("x"), usage], prefilled=True)
+    rest = watch.resume([ReasoningPiece("ab"), Reset(), ReasoningPiece("ab"), TextPiece("x"), usage], prefilled=True)
     reply = merge(first + rest)
     assert (reply.text, reply.reasoning) == ("x", watch.thought)
     assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.reasoning_tokens) == (12 + 10, 7, 2)
@@ -219,6 +222,19 @@ def test_a_server_that_takes_the_budget_is_not_trusted_for_ever() -> None:
     assert bound(Thinking(budget=100), family, kind("vllm")) == 200
     assert bound(Thinking(budget=100), family, kind("sglang")) == 100
     assert bound(ON, family, kind("sglang")) is None
+
+
+@pytest.mark.parametrize("thought", ["two and two", "\n  two\n\nand two \n\n"])
+def test_the_official_template_ends_with_the_thought_that_goes_on(thought: str) -> None:
+    template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
+    way = continuations(thought, Thinking(budget=9), find_family("qwen3-8b"), kind("vllm"))[0]
+    assert way.prefill
+    messages = [{"role": "user", "content": "2+2?"}, way.prefill]
+    prompt = template.render(messages=messages, add_generation_prompt=False, enable_thinking=False)
+    # As transformers and vLLM do it: the prompt ends where the last message's text ends.
+    before, found, _ = prompt.rpartition(way.prefill["content"])
+    assert found
+    assert before == "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_how_a_reply_goes_on_depends_on_the_server() -> None:
@@ -235,7 +251,7 @@ def test_how_a_reply_goes_on_depends_on_the_server() -> None:
     assert plain.prefill is None
     assert "continue_final_message" not in plain.fields
     (prefilled, _) = continuations("t", wanted, family, kind("llamacpp"))
-    assert prefilled.prefill
+    assert prefilled.prefill == {"role": "assistant", "content": "", "reasoning_content": "t\n</think>\n\n"}
     assert "continue_final_message" not in prefilled.fields
     (only,) = continuations("t", wanted, find_family("qwq"), kind("sglang"))
     assert only.fields["chat_template_kwargs"] == {"enable_thinking": False}
