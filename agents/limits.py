@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from qianda.models.errors import LimitReached
+from qianda.models.errors import ConfigurationError, LimitReached
 from qianda.models.messages import Usage
+
+if TYPE_CHECKING:
+    from qianda.models.resolve import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,20 +20,23 @@ class Limits:
         turns: model replies.
         tool_calls: tool calls, failed and denied ones included.
         tokens: input and output tokens together, as the server counts them.
+        cost: USD by Model Studio's list prices; for models that have one.
         seconds: wall-clock time, waiting for approvals included.
     """
 
     turns: int | None = 50
     tool_calls: int | None = 200
     tokens: int | None = None
+    cost: float | None = None
     seconds: float | None = None
 
-    def check_turn(self, turns: int, usage: Usage) -> None:
+    def check_turn(self, turns: int, usage: Usage, cost: float | None = None) -> None:
         """See whether the model may be asked once more.
 
         Args:
             turns: replies so far.
             usage: tokens so far.
+            cost: USD so far, None when it is not known.
 
         Raises:
             LimitReached: it may not; the message says which limit and how to raise it.
@@ -38,6 +45,8 @@ class Limits:
             raise self.reached("turns")
         if self.tokens is not None and usage.total_tokens >= self.tokens:
             raise self.reached("tokens")
+        if self.cost is not None and cost is not None and cost >= self.cost:
+            raise self.reached("cost")
 
     def check_calls(self, calls: int) -> None:
         """See whether so many tool calls, those of the last reply included, may run.
@@ -51,7 +60,27 @@ class Limits:
     def reached(self, which: str) -> LimitReached:
         """The error for one of the limits."""
         bound = getattr(self, which)
-        what = which.replace("_", " ")
+        what = {"cost": "USD"}.get(which) or which.replace("_", " ")
         return LimitReached(
             which, f"The run stopped at its limit of {bound} {what}", cure=f"Raise it with Limits({which}=…)"
         )
+
+
+def opening_cost(limits: Limits, endpoint: Endpoint) -> float | None:
+    """What a run has cost before its first request: 0, or None where nobody knows what its requests cost.
+
+    Raises:
+        ConfigurationError: the cost is limited and not known.
+    """
+    if limits.cost is None and not endpoint.kind.is_model_studio:
+        return None
+    from qianda.models.catalog.prices import has_price
+
+    if has_price(endpoint.model):
+        return 0.0
+    if limits.cost is not None:
+        raise ConfigurationError(
+            f"The price of {endpoint.model} is not known, so that its cost cannot be limited",
+            cure="Use Limits(tokens=…)",
+        )
+    return None

@@ -30,6 +30,7 @@ class RunResult(Generic[T]):
         finish: ``done``; ``length`` when the answer was cut at the server's output limit; ``limit`` at one of ours;
             ``cancelled``.
         run_id: the run's name in the record.
+        cost: USD of all model requests at most, by Model Studio's list prices; None when they are not known.
     """
 
     output: T
@@ -37,3 +38,4 @@ class RunResult(Generic[T]):
     usage: Usage
     finish: Literal["done", "length", "limit", "cancelled"]
     run_id: str
+    cost: float | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 from qianda.agents.approval import answer_of
 from qianda.agents.conversation import answered, valid_content, valid_text
 from qianda.agents.journal import Journal
+from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
 from qianda.agents.output import Answer
 from qianda.agents.resources import Approve, Resources
@@ -65,6 +66,7 @@ class Run(Generic[T]):
         self.id = new_run_id()
         self.context = context
         self.usage = Usage()
+        self.cost: float | None = None
         self.conversation: list[Message] = list(history)
         self._agent = agent
         self._prompt = valid_content(prompt)
@@ -218,6 +220,10 @@ class Run(Generic[T]):
         """Count a request."""
         request = Usage(usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cached_tokens, 1)
         self.usage += request
+        if self.cost is not None and self._resources is not None:
+            from qianda.models.catalog.prices import cost
+
+            self.cost += cost(request, self._resources.client.endpoint.model) or 0.0
         self.emit(UsageReported, request=request, total=self.usage)
 
     @property
@@ -315,6 +321,7 @@ class Run(Generic[T]):
 
     def _start(self, resources: Resources) -> None:
         endpoint = resources.client.endpoint
+        self.cost = opening_cost(resources.limits, endpoint)
         if resources.instructions:
             self.conversation = [m for m in self.conversation if not isinstance(m, SystemMessage)]
             self.conversation.insert(0, SystemMessage(resources.instructions))
@@ -344,6 +351,7 @@ class Run(Generic[T]):
             usage=self.usage,
             finish=finish,
             run_id=self.id,
+            cost=self.cost,
         )
         if finish == "length":
             self.emit(Notice, text="The answer was cut at the server's output limit")
