@@ -86,26 +86,28 @@ class Exchange:
         self, lines: AsyncIterator[list[bytes]], reader: ReplyReader, *, native: bool, last: bool
     ) -> AsyncGenerator[list[Piece]]:
         chunks = NativeChunks() if native else None
-        finished = given = called = False
-        pieces: list[Piece] = []
+        finished = called = recovered = False
+        given: list[Piece] = []  # the latest of what was given
         async for block in lines:
-            pieces = []
+            pieces: list[Piece] = []
             for data in block:
                 if data == b"[DONE]":
                     finished = True
                     continue
                 chunk = self._decode(data)
                 if not chunk.get("choices") and (found := error_of(chunk)):
-                    text = None if called else text_in_error(found[0], begun=given)
+                    text = None if called else text_in_error(found[0], begun=bool(given))
                     if text is None:
                         raise self._classified(*found)
-                    chunk, finished = _said(text), True
+                    chunk, recovered = _said(text), True
                 pieces += reader.feed(chunks.read(chunk) if chunks else chunk)
             if pieces:
-                given = True
+                given = pieces
                 called = called or any(isinstance(piece, CallPiece) for piece in pieces)
                 yield pieces
-        self._check_finish(reader, pieces)
+            if recovered:
+                break
+        self._check_finish(reader, given)
         if not finished and reader.finish_reason is None:
             if not (last and given):
                 raise ServerUnreachable(f"The answer of {self._endpoint.url} broke off in the middle")
