@@ -1,9 +1,11 @@
 """What users test their agents with: model servers on loopback that say what the test wants.
 
 ``ScriptedServer`` speaks real HTTP and SSE as vLLM does, ``EchoServer`` repeats the user, ``ReplayServer`` answers
-with recorded bytes, ``ModelStudioServer`` stands in for the cloud service. See docs/testing.md.
+with recorded bytes, ``ModelStudioServer`` stands in for the cloud service, ``ChaosServer`` does what broken servers do.
+See docs/testing.md.
 """
 
+from qianda.testing.chaos import ChaosServer
 from qianda.testing.http_server import Request
 from qianda.testing.modelstudio import ModelStudioServer
 from qianda.testing.replay import Recording, ReplayServer
@@ -13,6 +15,7 @@ from qianda.testing.threads import serving
 
 __all__ = [
     "Call",
+    "ChaosServer",
     "EchoServer",
     "Fault",
     "ModelStudioServer",
