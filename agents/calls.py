@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
+from qianda.agents.ladder import Ladder
 from qianda.agents.resources import Resources
 from qianda.models.errors import ToolError
-from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallStarted
+from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallRepaired, CallStarted
+from qianda.models.formats.arguments import fitted
 from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
 from qianda.models.reply import BrokenCall
 from qianda.tools.context import Context
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 
 
 async def run_calls(
-    run: Run[Any], resources: Resources, message: AssistantMessage, broken: Sequence[BrokenCall], turn: int
+    run: Run[Any],
+    resources: Resources,
+    message: AssistantMessage,
+    broken: Sequence[BrokenCall],
+    turn: int,
+    *,
+    ladder: Ladder,
 ) -> None:
     """Run the calls of a reply, those side by side that may, and put one message per call into the conversation.
 
@@ -36,11 +44,16 @@ async def run_calls(
         message: the reply; its last calls are the broken ones.
         broken: what could not be read of the reply.
         turn: number of the reply in the run, part of the record's keys.
+        ladder: what to do about calls that go wrong, or come again and again.
+
+    Raises:
+        ModelOutputError: the model makes nothing but wrong calls, or always the same one.
     """
+    refusal = ladder.refusal(message.tool_calls)
     readable = len(message.tool_calls) - len(broken)
     problems = [""] * readable + [f"This call could not be read: {call.problem}" for call in broken]
     jobs = [
-        _Call(run, resources, call, f"turn/{turn}/call/{index}", problems[index])
+        _Call(run, resources, call, f"turn/{turn}/call/{index}", problem=problems[index], refusal=refusal)
         for index, call in enumerate(message.tool_calls)
     ]
     for batch in _batches(jobs):
@@ -53,6 +66,11 @@ async def run_calls(
         finally:
             # Also when the run is stopped in the middle: what was done is not forgotten.
             run.conversation += [task.result() for task in tasks if _succeeded(task)]
+    wrong: dict[str, str] = {}
+    for job in jobs:
+        name = job.tool.name if job.tool else ""
+        wrong[name] = job.miscalled and wrong.get(name, job.miscalled)
+    ladder.note(turn, message.tool_calls, wrong, run.conversation)
 
 
 def _succeeded(task: asyncio.Task[ToolMessage]) -> bool:
@@ -76,15 +94,23 @@ def _batches(jobs: Sequence[_Call]) -> Iterator[list[_Call]]:
 
 
 class _Call:
-    """One call on its way from the model's text to a result."""
+    """One call on its way from the model's text to a result.
 
-    def __init__(self, run: Run[Any], resources: Resources, call: ToolCall, key: str, problem: str) -> None:
+    Attributes:
+        tool: what it calls, or None when there is no such tool.
+        miscalled: why it could not be run as the model wrote it, or "".
+    """
+
+    def __init__(
+        self, run: Run[Any], resources: Resources, call: ToolCall, key: str, *, problem: str, refusal: str
+    ) -> None:
         self.tool: Tool | None = resources.tools.get(call.name)
+        self.miscalled = problem
         self._run = run
         self._resources = resources
         self._call = call
         self._key = key
-        self._problem = problem
+        self._refusal = refusal
         self._started = 0.0
         self._executed = False
 
@@ -93,6 +119,7 @@ class _Call:
         run, call = self._run, self._call
         self._started = time.monotonic()
         run.emit(CallStarted, call_id=call.id, name=call.name, arguments=call.arguments)
+        self._say_repaired(call.repaired)
         tool = self.tool
         repeat = "safe" if tool and (tool.read_only or tool.idempotent) else "unknown"
         try:
@@ -100,8 +127,9 @@ class _Call:
 
             async def work() -> ToolResult:
                 self._executed = True
-                if refused is not None or tool is None:
-                    return refused or ToolResult(self._no_such_tool(), failed=True)
+                if refused is not None:
+                    return refused
+                assert tool is not None
                 return await tool.call(arguments, self._context())
 
             outcome = await self._resources.journal.step(
@@ -111,6 +139,10 @@ class _Call:
             outcome = ToolResult(UNKNOWN_OUTCOME, failed=True)
         self._report(outcome)
         return ToolMessage(call.id, call.name, outcome.content, outcome.outcome)
+
+    def _say_repaired(self, reason: str) -> None:
+        if reason:
+            self._run.emit(CallRepaired, call_id=self._call.id, name=self._call.name, reason=reason)
 
     def _report(self, outcome: ToolResult) -> None:
         run, call = self._run, self._call
@@ -141,17 +173,20 @@ class _Call:
 
     async def _permitted(self) -> tuple[dict[str, Any], ToolResult | None]:
         """The validated arguments, and what to answer instead of running the tool, if anything."""
-        if self._problem:
-            return {}, ToolResult(self._problem, failed=True)
+        if self._refusal or self.miscalled:
+            return {}, ToolResult(self._refusal or self.miscalled, failed=True)
         if self.tool is None:
-            return {}, None
+            self.miscalled = self._no_such_tool()
+            return {}, ToolResult(self.miscalled, failed=True)
         try:
             arguments = self.tool.read_arguments(self._call.arguments)
         except ToolError as error:
-            return {}, ToolResult(str(error), failed=True)
+            self.miscalled = str(error)
+            return {}, ToolResult(self.miscalled, failed=True)
         except Exception as error:  # of a check that the user wrote
             problem = f"{self.tool.name} could not check its arguments: {type(error).__name__}: {error}"
             return {}, ToolResult(problem, failed=True)
+        self._say_repaired(fitted(self._call.arguments, arguments))
         verdict = self._resources.permissions.judge(self.tool, arguments)
         if verdict.action == "allow":
             return arguments, None

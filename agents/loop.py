@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from qianda.agents.asking import hear
 from qianda.agents.calls import run_calls
 from qianda.agents.conversation import call_ids, reply_message, unique_calls
+from qianda.agents.ladder import Ladder
 from qianda.agents.output import Answer, Goal
 from qianda.agents.resources import Resources
-from qianda.models.client import Retry
 from qianda.models.errors import ModelOutputError
-from qianda.models.events import Notice, Retrying
-from qianda.models.reply import Piece, Reply, merge
+from qianda.models.events import Notice
+from qianda.models.forcing import Forced
+from qianda.models.reply import Reply
 from qianda.models.thinking import Thinking
 
 if TYPE_CHECKING:
@@ -40,21 +41,18 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
     turn = calls = empty = 0
     thinking: Thinking | None = None  # less than was wanted, after a reply that was all thinking
     taken = call_ids(run.conversation)
+    ladder = Ladder()
+
+    async def ask_once(forced: Forced | None) -> Reply:
+        way = goal.request
+        fields, think = way.fields, way.thinking or thinking
+        if forced:
+            fields, think = {**(fields or {}), **forced.fields}, forced.thinking or think
+        batches = client.ask(run.conversation, way.tools, encoder, fields=fields, thinking=think)
+        return unique_calls(await hear(run, batches), taken)
 
     async def ask() -> Reply:
-        pieces: list[Piece] = []
-        way = goal.request
-        request = client.ask(run.conversation, way.tools, encoder, fields=way.fields, thinking=way.thinking or thinking)
-        async with aclosing(request) as batches:
-            async for batch in batches:
-                if isinstance(batch, Retry):
-                    pieces.clear()
-                    cause = batch.error.message
-                    run.emit(Retrying, cause=cause, attempt=batch.attempt, wait=batch.wait, discard=batch.discard)
-                else:
-                    pieces += batch
-                    run.show(batch)
-        return unique_calls(merge(pieces), taken)
+        return await ladder.ask(run, resources, turn, ask_once)
 
     while True:
         run.take_steering()
@@ -68,7 +66,7 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
             run.conversation.append(message)
             calls += len(message.tool_calls)
             limits.check_calls(calls)
-            await run_calls(run, resources, message, reply.broken, turn)
+            await run_calls(run, resources, message, reply.broken, turn, ladder=ladder)
         elif message.content:
             run.conversation.append(message)
         elif reply.reasoning and (less := client.less_thinking(thinking)):

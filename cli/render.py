@@ -10,7 +10,9 @@ from qianda.models.events import (
     CallDenied,
     CallFailed,
     CallFinished,
+    CallForced,
     CallProgress,
+    CallRepaired,
     CallStarted,
     Event,
     Notice,
@@ -138,6 +140,12 @@ class RunView:
                 self._running.add(event.call_id)
                 arguments = describe_arguments(event.arguments, self._terminal, whole=self._verbose)
                 self.line("call", "call", f"{event.name} {arguments}", whole=self._verbose)
+            case CallRepaired():
+                if self._verbose:
+                    self.line("note", "dim", f"{event.name}: mended: {event.reason}")
+            case CallForced():
+                tool = f"A call of {event.name}" if event.name else "A call"
+                self.line("retry", "denied", f"{tool} is asked for once more: {event.reason}")
             case CallProgress():
                 if self._verbose:
                     self.line("note", "dim", event.text.rstrip("\n"), whole=True)

@@ -22,6 +22,7 @@ ADD = ToolSchema("add", "", {"type": "object", "properties": {"a": {"type": "int
 TOOLS = (READ, ADD)
 ONE = '{"name": "read_file", "arguments": {"path": "a.txt"}}'
 TWO = '{"name": "add", "arguments": {"a": 1, "b": 2}}'
+INVOKED = '<invoke name="add">\n<parameter name="a">1</parameter><parameter name="b">2</parameter>\n</invoke>'
 A_TXT = ("read_file", {"path": "a.txt"})
 SUM = ("add", {"a": 1, "b": 2})
 
@@ -59,10 +60,7 @@ DRIFTED = {
     "parameters": ('```json\n{"name": "read_file", "parameters": {"path": "a.txt"}}\n```', [A_TXT]),
     "as OpenAI nests it": ('<tools>{"type": "function", "function": ' + ONE + "}</tools>", [A_TXT]),
     "single quotes": ("```json\n{'name': 'read_file', 'arguments': {'path': 'a.txt'},}\n```", [A_TXT]),
-    "named by attributes": (
-        '<function_calls><invoke name="add">\n<parameter name="a">1</parameter>\n<parameter name="b">2</parameter></invoke>',
-        [SUM],
-    ),
+    "named by attributes": (f"<function_calls>\n{INVOKED}\n</function_calls>", [SUM]),
     "an invocation named by attributes": (
         '<function_invocation name="read_file"><parameter name="path">a.txt</parameter></function_invocation>',
         [A_TXT],

@@ -11,6 +11,7 @@ from qianda.models.events import (
     CallDenied,
     CallFailed,
     CallFinished,
+    CallForced,
     CallProgress,
     CallStarted,
     Event,
@@ -64,6 +65,7 @@ class RunView:
             InputReceived: self._take_input,
             UsageReported: self._count,
             Retrying: self._retry,
+            CallForced: self._force,
             Notice: self._notice,
             RunFinished: self._finish,
         }
@@ -219,6 +221,12 @@ class RunView:
         self._close()
         wait = f" in {duration(event.wait)}" if event.wait >= 0.1 else ""
         self._transcript.add(NoticeBlock(f"{event.cause}; attempt {event.attempt}{wait}", "warning"))
+        self._status.busy("trying again")
+
+    def _force(self, event: CallForced) -> None:
+        self._close()
+        tool = f"A call of {event.name}" if event.name else "A call"
+        self._transcript.add(NoticeBlock(f"{tool} is asked for once more: {event.reason}", "warning"))
         self._status.busy("trying again")
 
     def _notice(self, event: Notice) -> None:

@@ -10,10 +10,12 @@ from qianda.models.formats.coercion import coerce
 from qianda.models.formats.json_text import read_value
 from qianda.models.formats.repair import repairs
 
-__all__ = ["coerce", "mended", "read_object"]
+__all__ = ["coerce", "fitted", "mended", "read_object"]
 
 _ENCODINGS = 3
 _KINDS: tuple[tuple[type, str], ...] = (
+    (type(None), "null"),
+    (dict, "an object"),
     (list, "a list"),
     (str, "a string"),
     (bool, "true or false"),
@@ -65,6 +67,20 @@ def mended(text: str) -> str:
     if isinstance(value, str) and value.strip():
         return ", ".join(filter(None, ("an object that was written as a string", mended(value))))
     return ""
+
+
+def fitted(text: str, arguments: dict[str, Any]) -> str:
+    """Which arguments were made to fit the schema, as a list of phrases; "" when none had to be.
+
+    Args:
+        text: JSON text of an object, as the call has it.
+        arguments: what came out.
+    """
+    written: Any = read_object(text)
+    pairs = [(key, written[key], value) for key, value in arguments.items() if key in written]
+    changed = [pair for pair in pairs if pair[1] != pair[2] or type(pair[1]) is not type(pair[2])]
+    kinds = [(key, _kind(before), _kind(after)) for key, before, after in changed]
+    return ", ".join(f"{key}: {new} in place of {old}" if old != new else f"{key} adjusted" for key, old, new in kinds)
 
 
 def _kind(value: Any) -> str:
