@@ -8,6 +8,8 @@ from typing import Any
 
 from qianda.cli.live_tools import (
     EVERY_TOOL,
+    Guest,
+    Party,
     find_user,
     get_balance,
     get_weather,
@@ -22,7 +24,7 @@ from qianda.cli.live_verdicts import (
     called,
     cut,
     in_language,
-    keeps_to,
+    is_object,
     says,
     thought,
     together,
@@ -39,10 +41,10 @@ class Case:
         prompts: what the user says, one run each, in one conversation.
         verdict: of the last run.
         tools: what the model may call.
-        thinking: on, off, or None for off where the model can.
+        thinking: on, off, a budget in tokens, or None for off where the model can.
         streaming: as SSE; else as one JSON document.
         tokens: bound of one reply, or None.
-        schema: JSON Schema that the answer must keep to, or None.
+        output: the ``output_type`` of the answer.
         filler: tokens of text in front of the prompt, about.
         image: a red square comes with the prompt.
     """
@@ -52,23 +54,15 @@ class Case:
     prompts: tuple[str, ...]
     verdict: Verdict
     tools: tuple[Callable[..., Any], ...] = ()
-    thinking: bool | None = None
+    thinking: bool | int | None = None
     streaming: bool = True
     tokens: int | None = None
-    schema: dict[str, Any] | None = None
+    output: Any = str
     filler: int = 0
     image: bool = False
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
 _CODE = 'print("a\\n", \'b\')  # {"x": [1]}'
-_TEXT: dict[str, Any] = {"type": "string"}
-_PERSON = _object(name=_TEXT, age={"type": "integer"})
-_LIST = _object(people={"type": "array", "items": _PERSON}, mood={"type": "string", "enum": ["good", "bad"]})
-
 # Language, question, the city as it may be spelt, and what an answer in that language holds.
 _LANGUAGES = (
     ("English", "What is the weather in Vienna? Ask the tool.", "Vienna|Wien", "degrees|sunny|°"),
@@ -196,7 +190,7 @@ def cases() -> Iterator[Case]:
         about="turns",
         prompts=("What is the weather in Atlantis? Ask the tool once.",),
         tools=weather,
-        verdict=says("no|not|n't|unknown|exist"),
+        verdict=called("get_weather", "no|not|n't|unknown|exist", city="Atlantis"),
     )
     yield Case(
         name="what was said before",
@@ -228,6 +222,13 @@ def cases() -> Iterator[Case]:
         verdict=thought(wanted=False, then=says("391")),
     )
     yield Case(
+        name="thinking on a budget",
+        about="thinking",
+        prompts=(product,),
+        thinking=64,
+        verdict=thought(wanted=True, then=says("391")),
+    )
+    yield Case(
         name="a call while thinking",
         about="thinking",
         prompts=(paris,),
@@ -238,16 +239,16 @@ def cases() -> Iterator[Case]:
     yield Case(
         name="an object",
         about="schemas",
-        prompts=("Ann is 31 years old. Who is it, as JSON?",),
-        schema=_PERSON,
-        verdict=keeps_to(lambda it: it == {"name": "Ann", "age": 31}),
+        prompts=("Ann is 31 years old. Who is it?",),
+        output=Guest,
+        verdict=is_object(Guest("Ann", 31)),
     )
     yield Case(
         name="a list in an object",
         about="schemas",
-        prompts=("Ann, 31, and Bo, 28, are happy. Say it as JSON.",),
-        schema=_LIST,
-        verdict=keeps_to(lambda it: [one["age"] for one in it["people"]] == [31, 28] and it["mood"] == "good"),
+        prompts=("Ann, 31, and Bo, 28, are in a good mood. Who is there?",),
+        output=Party,
+        verdict=is_object(Party([Guest("Ann", 31), Guest("Bo", 28)], "good")),
     )
     for language, question, city, script in _LANGUAGES:
         yield Case(

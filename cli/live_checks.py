@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from qianda.agents.agent import Agent
 from qianda.agents.result import RunResult
@@ -18,10 +18,12 @@ from qianda.models.listening import one_slot
 from qianda.models.messages import MediaPart, TextPart
 from qianda.models.probes import Finding, red_square
 from qianda.models.resolve import Endpoint
-from qianda.models.structured import output_fields
+from qianda.models.thinking import Thinking
 
 CASE_SECONDS = 180.0
 SIDE_BY_SIDE = 4
+_LEAST_WINDOW = 8_192  # of a server that does not say
+_REST = 4_000  # tokens for the answer, and what the estimate of a text is off by
 _LINE = "The harbour was quiet that morning, and nobody on the pier had anything to say about it. "
 _LINE_TOKENS = 19
 
@@ -79,37 +81,28 @@ async def run_checks(endpoint: Endpoint, findings: Sequence[Finding], tell: Call
 
 def _skipped(case: Case, endpoint: Endpoint, findings: Sequence[Finding]) -> str:
     """Why a check does not apply, "" when it does."""
-    facts = {finding.check: finding for finding in findings}
     thinking = find_family(endpoint.model).thinking
-    images = facts.get("images")
-    if case.image and (images is None or images.status != "ok"):
+    if case.image and not any(one.check == "images" and one.status == "ok" for one in findings):
         return "images are not taken"
-    if case.thinking is True and thinking == "none":
+    if case.thinking and thinking == "none":
         return "the model does not think"
-    if case.about == "thinking" and case.thinking is False and thinking == "only":
+    if case.thinking is False and case.about == "thinking" and thinking == "only":
         return "the model always thinks"
-    if case.schema is not None and _grammar(case, endpoint) is None:
-        return "no schemas on this kind of server"
-    room = endpoint.window or 8_192
-    return f"the window has {room:,} tokens" if case.filler and case.filler + 4_000 > room else ""
+    room = endpoint.window or _LEAST_WINDOW
+    return f"the window has {room:,} tokens" if case.filler and case.filler + _REST > room else ""
 
 
-def _switch(case: Case, endpoint: Endpoint) -> bool | None:
+def _thinking(case: Case, endpoint: Endpoint) -> Thinking | None:
     """The thinking that a check runs with: off where it does not matter and can be."""
     hybrid = find_family(endpoint.model).thinking in ("on", "off")
-    return case.thinking if case.thinking and not hybrid else (bool(case.thinking) if hybrid else None)
-
-
-def _grammar(case: Case, endpoint: Endpoint) -> dict[str, object] | None:
-    if case.schema is None:
-        return None
-    family = find_family(endpoint.model)
-    return output_fields(case.schema, endpoint.kind, family, _switch(case, endpoint), has_tools=False)
+    if not case.thinking:
+        return Thinking(enabled=False) if hybrid else None
+    return Thinking() if case.thinking is True else Thinking(budget=case.thinking)
 
 
 async def _check(case: Case, endpoint: Endpoint) -> Outcome:
     started = time.monotonic()
-    result: RunResult | None = None
+    result: RunResult[Any] | None = None
     tokens = 0
     try:
         async with asyncio.timeout(CASE_SECONDS):
@@ -127,15 +120,15 @@ async def _check(case: Case, endpoint: Endpoint) -> Outcome:
     return Outcome(name=case.name, about=case.about, status=status, seen=seen, seconds=seconds, tokens=tokens)
 
 
-async def _run(case: Case, endpoint: Endpoint, prompt: str, before: RunResult | None) -> RunResult:
+async def _run(case: Case, endpoint: Endpoint, prompt: str, before: RunResult[Any] | None) -> RunResult[Any]:
     with TemporaryDirectory(prefix="qianda-doctor-") as folder:
         agent = Agent(
             server=endpoint,
             tools=case.tools,
-            thinking=_switch(case, endpoint),
+            thinking=_thinking(case, endpoint),
             sampling=Sampling(max_tokens=case.tokens) if case.tokens else None,
             streaming=case.streaming,
-            extra_body=_grammar(case, endpoint),
+            output_type=case.output,
             workspace=folder,
         )
         text = _with_filler(prompt, case.filler)

@@ -16,6 +16,14 @@ class Guest:
     age: int
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Some people and their mood."""
+
+    people: list[Guest]
+    mood: Literal["good", "bad"]
+
+
 def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> str:
     """The weather in a city now."""
     if city.lower() == "atlantis":

@@ -10,16 +10,16 @@ from typing import Any
 from qianda.agents.result import RunResult
 from qianda.models.messages import AssistantMessage
 
-Verdict = Callable[[RunResult], str]
+Verdict = Callable[[RunResult[Any]], str]
 """Says what is wrong with a result, "" when nothing is."""
 
 
-def calls_of(result: RunResult) -> list[tuple[str, dict[str, Any]]]:
+def calls_of(result: RunResult[Any]) -> list[tuple[str, dict[str, Any]]]:
     """Every call of the last run with its arguments, in order."""
     return [(call.name, json.loads(call.arguments)) for message in _replies(result) for call in message.tool_calls]
 
 
-def _replies(result: RunResult) -> list[AssistantMessage]:
+def _replies(result: RunResult[Any]) -> list[AssistantMessage]:
     last = max((at for at, message in enumerate(result.messages) if message.role == "user"), default=0)
     return [message for message in result.messages[last:] if isinstance(message, AssistantMessage)]
 
@@ -27,7 +27,7 @@ def _replies(result: RunResult) -> list[AssistantMessage]:
 def called(tool: str, answer: str = "", **wanted: Any) -> Verdict:
     """One of the calls is this one, with these arguments among its own, and the answer says this."""
 
-    def verdict(result: RunResult) -> str:
+    def verdict(result: RunResult[Any]) -> str:
         calls = calls_of(result)
         if not any(call == tool and wanted.items() <= arguments.items() for call, arguments in calls):
             return f"wanted {tool}({wanted}), got {_shown(calls)}"
@@ -43,7 +43,7 @@ def _shown(calls: list[tuple[str, dict[str, Any]]]) -> str:
 def says(pattern: str, *, calls: bool = True) -> Verdict:
     """The answer matches, without markup in it, and, where ``calls`` is False, came without a call."""
 
-    def verdict(result: RunResult) -> str:
+    def verdict(result: RunResult[Any]) -> str:
         made = calls_of(result)
         if made and not calls:
             return f"wanted no call, got {_shown(made)}"
@@ -54,7 +54,7 @@ def says(pattern: str, *, calls: bool = True) -> Verdict:
     return verdict
 
 
-def together(result: RunResult) -> str:
+def together(result: RunResult[Any]) -> str:
     """One reply asked for both cities."""
     cities = [[json.loads(call.arguments).get("city") for call in reply.tool_calls] for reply in _replies(result)]
     return (
@@ -65,7 +65,7 @@ def together(result: RunResult) -> str:
 def thought(*, wanted: bool, then: Verdict) -> Verdict:
     """It thought, or did not, and then this."""
 
-    def verdict(result: RunResult) -> str:
+    def verdict(result: RunResult[Any]) -> str:
         thinking = any(reply.reasoning.strip() for reply in _replies(result))
         if thinking != wanted:
             return "it thought" if thinking else "it did not think"
@@ -74,19 +74,16 @@ def thought(*, wanted: bool, then: Verdict) -> Verdict:
     return verdict
 
 
-def keeps_to(check: Callable[[Any], bool]) -> Verdict:
-    """The answer is JSON of which this holds."""
+def is_object(wanted: Any) -> Verdict:
+    """The validated answer is this."""
 
-    def verdict(result: RunResult) -> str:
-        try:
-            return "" if check(json.loads(result.output)) else f"answered {result.output[:80]!r}"
-        except (ValueError, KeyError, TypeError):
-            return f"answered {result.output[:80]!r}, which does not keep to the schema"
+    def verdict(result: RunResult[Any]) -> str:
+        return "" if result.output == wanted else f"answered {result.output!r:.80}"
 
     return verdict
 
 
-def cut(result: RunResult) -> str:
+def cut(result: RunResult[Any]) -> str:
     """The answer was cut, and the server says so."""
     return "" if result.finish == "length" else f"ended with {result.finish}, not with length"
 
@@ -94,7 +91,7 @@ def cut(result: RunResult) -> str:
 def in_language(city: str, script: str) -> Verdict:
     """A call for the city, as it may be spelt, and an answer in the language."""
 
-    def verdict(result: RunResult) -> str:
+    def verdict(result: RunResult[Any]) -> str:
         calls = calls_of(result)
         if not any(name == "get_weather" and re.search(city, str(arguments.get("city"))) for name, arguments in calls):
             return f"wanted a call for {city}, got {_shown(calls)}"

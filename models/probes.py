@@ -151,7 +151,7 @@ class _Probes:
             return Finding(check="tools", status="ok", seen="calls come as tool_calls", fact="native")
         if heard.refused:
             # vLLM: "auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set
-            fact = "refused" if "tool choice" in heard.error else "unsupported"
+            fact = "refused" if "--enable-auto-tool-choice" in heard.error else "unsupported"
             return self._problem("tools", heard.error, fact)
         if heard.reply.calls or heard.reply.broken or "<tool_call>" in heard.content:
             return self._problem("tools", "calls come as text", "text")
