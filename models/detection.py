@@ -72,9 +72,9 @@ async def detect(
     models = tuple(FoundModel(str(entry["id"]), _window(entry)) for entry in entries)
     owners = {str(entry.get("owned_by", "")) for entry in entries}
     told = known or next((row for row in server_kinds().values() if owners & set(row.owned_by)), None)
-    asked = [told] if told and told.kind == "llamacpp" else [row for row in server_kinds().values() if row.ask]
-    if told and told not in asked:
+    if told and told.kind != "llamacpp":
         return FoundServer(url, told, models)
+    asked = [told] if told else [row for row in server_kinds().values() if row.ask and row.kind != "embedded"]
     left = min(seconds, DETAIL_SECONDS) * 0.8 - (time.monotonic() - began)
     answers = await _ask_all(
         http, url, asked, headers=headers, seconds=max(left, 0.2 if seconds > DETAIL_SECONDS else 0)
