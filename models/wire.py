@@ -86,21 +86,6 @@ def sampling_body(sampling: Sampling, kind: ServerKind) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name and value is not None}
 
 
-def thinking_body(thinking: bool | None, kind: ServerKind) -> dict[str, Any]:
-    """The fields that switch thinking on this kind of server; none when the model's default is wanted."""
-    if thinking is None:
-        return {}
-    match kind.thinking:
-        case "kwargs":
-            return {"chat_template_kwargs": {"enable_thinking": thinking}}
-        case "top":
-            return {"enable_thinking": thinking}
-        case "effort":
-            return {} if thinking else {"reasoning_effort": "none"}
-        case "":
-            return {}
-
-
 class MessageEncoder:
     """Serialises the messages of one conversation, each once, so that a request costs what is new in it.
 

@@ -67,8 +67,8 @@ async def test_own_sampling_and_fields_win_over_the_preset() -> None:
         ("vllm", True, {"chat_template_kwargs": {"enable_thinking": True}}),
         ("sglang", False, {"chat_template_kwargs": {"enable_thinking": False}}),
         ("modelstudio", False, {"enable_thinking": False}),
-        ("ollama", False, {"reasoning_effort": "none"}),
-        ("ollama", True, {}),
+        ("lmstudio", False, {"reasoning_effort": "none"}),
+        ("lmstudio", True, {}),
         ("vllm", None, {}),
     ],
 )
