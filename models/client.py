@@ -156,7 +156,7 @@ class Client:
         every = self._shaped(every, mode.thinking, thinks=mode.thinks)
         body = self._whole_body(encoder.request(messages, orjson.dumps(every), switch=mode.switch))
         deadline = monotonic() + self._total
-        repaired = False
+        repaired = last = False
 
         def go_on(thought: str) -> Iterator[tuple[bool, AsyncGenerator[list[Piece]]]]:
             for way in continuations(thought, mode.thinking, self._family, self._kind):
@@ -164,7 +164,7 @@ class Client:
                 rest = orjson.dumps(rest)
                 rest = encoder.request(messages, rest, switch=way.switch, prefill=way.prefill)
                 rest = self._whole_body(rest)
-                yield way.prefill is not None, self._once(rest, tools, thinks=False, last=True, deadline=deadline)
+                yield way.prefill is not None, self._once(rest, tools, thinks=False, last=last, deadline=deadline)
 
         for attempt in count(1):
             given = False
