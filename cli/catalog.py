@@ -76,7 +76,7 @@ def _best(model: Model, memory: float) -> str:
 def _meant(name: str, family: Family) -> tuple[Model, ...]:
     """The models of a group whose name begins so, else of the family."""
     wanted = name.strip().lower()
-    group = tuple(model for model in table() if model.group.lower().startswith(wanted))
+    group = tuple(model for model in table() if re.match(rf"{re.escape(wanted)}(?![.\d])", model.group.lower()))
     if group or not family.qwen or family.name == "unknown Qwen":
         return group
     return tuple(model for model in table() if model.family.name == family.name)

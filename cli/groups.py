@@ -112,20 +112,27 @@ def models_list(
 ) -> int:
     """Show the Qwen models; with --server, those of that server; with a NAME, that model or generation."""
     if context.invoked_subcommand is not None:
+        context.obj = fits, json  # options may stand before the name, too
         return DONE
     if server is not None:
         return models_here(server, api_key_env, cwd)
-    return models_show(None, fits, json)
+    from qianda.cli.catalog import show_models
+
+    return show_models(None, fits=fits, as_json=json)
 
 
 @models_app.command("show", hidden=True)
 def models_show(
-    name: Annotated[str | None, typer.Argument()] = None, fits: FitsOption = None, json: JSONOption = False
+    context: typer.Context,
+    name: Annotated[str, typer.Argument()],
+    fits: FitsOption = None,
+    json: JSONOption = False,
 ) -> int:
     """Show one model in full, or a generation: qianda models NAME."""
     from qianda.cli.catalog import show_models
 
-    return show_models(name, fits=fits, as_json=json)
+    fits_before, json_before = context.obj
+    return show_models(name, fits=fits or fits_before, as_json=json or json_before)
 
 
 @models_app.command("here", epilog="Example: qianda models here")

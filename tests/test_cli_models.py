@@ -66,6 +66,16 @@ def test_a_generation_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in read(capsys, "qwq")] == ["QwQ-32B-Preview", "QwQ-32B"]
 
 
+def test_a_generation_is_not_the_ones_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = {row["group"] for row in read(capsys, "qwen3")}
+    assert groups == {"Qwen3", "Qwen3-2507, Qwen3-Next", "Qwen3-Coder", "Qwen3-VL", "Qwen3-Omni"}
+
+
+def test_options_may_stand_before_the_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json", "--fits", "12GB", "qwen3.6"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_what_fits(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row["precision"] for row in read(capsys, "--fits", "12GB")}
     assert rows["Qwen3-8B"] == "int8"
