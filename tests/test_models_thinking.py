@@ -66,6 +66,7 @@ def kwargs(**fields: Any) -> dict[str, Any]:
         (ON, "qwen3.6-27b", "vllm", kwargs(enable_thinking=True, preserve_thinking=True)),
         (OFF, "qwen3.6-27b", "vllm", kwargs(enable_thinking=False)),
         (None, "qwen3.7-max", "modelstudio", {"preserve_thinking": True}),
+        (None, "qwen3.6-flash", "modelstudio", {}),
         # No switch known: the standard field, where soft switches do not do; nothing to a stranger.
         (OFF, "qwen3.5-27b", "openai", {"reasoning_effort": "none"}),
         (OFF, "qwen3-8b", "openai", {}),
