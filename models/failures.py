@@ -28,7 +28,7 @@ _TOO_LONG = re.compile(
 )
 _BILLING = re.compile(
     r"CommodityNotPurchased|PrepaidBillOverdue|PostpaidBillOverdue|BudgetLimitExceeded|Arrearage"
-    r"|AllocationQuota\.FreeTierOnly|free (allocated|tier).{0,20}(quota|exceeded|exhausted)|overdue[- ]payment"
+    r"|AllocationQuota\.FreeTierOnly|free (allocated|tier).{0,40}(exceeded|exhausted)|overdue[- ]payment"
     r"|insufficient balance",
     re.IGNORECASE,
 )
@@ -146,7 +146,8 @@ def _cure(text: str) -> str:
         return "The model calls the same tool over and over: change the task, the tool's answer, or the model"
     if _NO_TOOLS.search(text):
         return (
-            "Serve it so that tools are on (vLLM: --enable-auto-tool-choice --tool-call-parser …; llama.cpp: --jinja)"
+            "Serve it with tools on (vLLM: --enable-auto-tool-choice --tool-call-parser …; llama.cpp: --jinja), "
+            "or choose a model that has them"
         )
     return ""
 
