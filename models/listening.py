@@ -51,7 +51,7 @@ class Heard:
         finish: the server's ``finish_reason``.
         tokens: what the server counted as written.
         slow: the time was up first.
-        first: seconds to the answer's first byte.
+        first: seconds to the first word of the answer, None while there is none.
         pieces: what our reader made of it.
     """
 
@@ -64,7 +64,7 @@ class Heard:
     finish: str = ""
     tokens: int = 0
     slow: bool = False
-    first: float = 0.0
+    first: float | None = None
     pieces: list[Piece] = field(default_factory=list[Piece])
 
     @property
@@ -85,7 +85,7 @@ class Heard:
     def why(self) -> str:
         """Why there is no evidence."""
         if self.slow:
-            return "too slow to tell"
+            return "too slow to tell; ask again if the model was still loading"
         return self.error or f"the model answered {self.shown()}"
 
     def shown(self) -> str:
@@ -180,14 +180,16 @@ class Listener:
                 heard.failure = explain_refusal(response.status_code, raw, url=endpoint.url, model=endpoint.model)
                 heard.error = f"HTTP {response.status_code}: {_said(raw)}"
                 return
-            heard.first = time.monotonic() - started
             if not str(response.headers.get("content-type", "")).startswith("text/event-stream"):
                 _take(await response.aread(), heard, reader)
+                heard.first = time.monotonic() - started
                 return
             async with aclosing(sse_data(response.aiter_bytes())) as blocks:
                 async for block in blocks:
                     for data in block:
                         _take(data, heard, reader)
+                    if heard.first is None and (heard.content or heard.reasoning or heard.native):
+                        heard.first = time.monotonic() - started
                     if heard.error or enough(heard):
                         return
 

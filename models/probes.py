@@ -26,7 +26,7 @@ from qianda.models.thinking import OFF, soft_switch
 if TYPE_CHECKING:
     from qianda.models.http import AsyncClient
 
-TOTAL_SECONDS = 8.0
+TOTAL_SECONDS = 7.0
 SMALL_WINDOW = 16_384
 
 _WEATHER = ToolSchema(
@@ -118,14 +118,14 @@ class _Probes:
     def answers(self) -> Finding:
         """Whether any probe was answered at all."""
         heard = self._listener.all
-        told = [one.first for one in heard if one.status == 200 and not one.error]
+        told = [one.first for one in heard if one.first is not None and not one.error]
         if told:
-            return Finding(check="answers", status="ok", seen=f"the first byte came after {min(told):.1f} s")
+            return Finding(check="answers", status="ok", seen=f"the first word came after {min(told):.1f} s")
         failures = [one.failure for one in heard if one.failure]
         if len(failures) == len(heard):
             error = failures[0]
             return Finding(check="answers", status="problem", seen=error.message, fact="refused", cure=error.cure)
-        return Finding(check="answers", status="unknown", seen="too slow to tell: no answer was whole in time")
+        return Finding(check="answers", status="unknown", seen=heard[0].why())
 
     def window(self) -> Finding:
         """Whether the context window leaves room for an agent's work."""

@@ -15,8 +15,16 @@ from qianda.testing import Call, Fault, ScriptedServer, Turn, serving
 
 Body = dict[str, Any]
 
-CITIES = {"Vienna": "sunny", "北京": "晴天", "大阪": "晴れです", "부산": "맑음", "القاهرة": "مشمس"}
-CITIES |= {"Казан": "солнечно", "Córdoba": "18 grados", "เชียงใหม่": "แดดออก"}
+CITIES = {
+    "Vienna": "sunny",
+    "北京": "晴天",
+    "大阪": "晴れです",
+    "부산": "맑음",
+    "القاهرة": "مشمس",
+    "Казан": "солнечно",
+    "Córdoba": "18 grados",
+    "เชียงใหม่": "แดดออก",
+}
 CODE = 'print("a\\n", \'b\')  # {"x": [1]}'
 # What a good model calls, by a piece of the prompt; the first that fits.
 CALLS: list[tuple[str, list[Call]]] = [
