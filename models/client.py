@@ -117,7 +117,9 @@ class Client:
 
     def encoder(self) -> MessageEncoder:
         """The serialiser for one conversation."""
-        return MessageEncoder(self._kind, preserve=self._family.preserve, resend=self._family.resend)
+        return MessageEncoder(
+            self._kind, preserve=self._family.preserve, resend=self._family.resend, model=self.endpoint.model
+        )
 
     async def ask(
         self,

@@ -6,6 +6,7 @@ import binascii
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from qianda.models.errors import ConfigurationError
@@ -62,10 +63,12 @@ class MediaGate:
 
     Args:
         kind: the server.
+        model: its name there; "" when it does not matter.
     """
 
-    def __init__(self, kind: ServerKind) -> None:
+    def __init__(self, kind: ServerKind, model: str = "") -> None:
         self._kind = kind
+        self._model = model
         self._images = 0
 
     def message(self, message: Message) -> Message:
@@ -78,13 +81,24 @@ class MediaGate:
             return message
         parts: list[Part] = []
         for part in message.content:
-            problem = self._problem(part) if isinstance(part, MediaPart) else ""
+            problem = self._problem(part, message) if isinstance(part, MediaPart) else ""
             if problem and not isinstance(message, ToolMessage):
                 raise ConfigurationError(problem[0].upper() + problem[1:], cure="Leave it out, or change its size")
             parts.append(TextPart(f"[left out: {problem}]") if problem else part)
         return replace(message, content=tuple(parts))
 
-    def _problem(self, part: MediaPart) -> str:
+    @cached_property
+    def _reads(self) -> tuple[str, ...]:
+        """What the model reads; anything, where its name does not say."""
+        from qianda.models.catalog.entries import understand
+
+        named = understand(self._model)
+        return named.model.input if named.model and not named.derived else ("image", "audio", "video")
+
+    def _problem(self, part: MediaPart, message: Message) -> str:
+        # A person who sends an image knows the model, whatever its name is; a tool does not.
+        if isinstance(message, ToolMessage) and part.type not in self._reads:
+            return f"{self._model} does not read any {part.type}"
         images = len(part.frames) if part.frames else int(part.type == "image")
         if self._kind.images and images and self._images + images > self._kind.images:
             return f"the conversation has more than {self._kind.images} images, all that {self._kind.title} takes"

@@ -95,14 +95,15 @@ class MessageEncoder:
         kind: the server.
         preserve: resend the reasoning of every turn, not only of the tool loop that is going on.
         resend: the fields for it, when these are not the server's own one.
+        model: its name: images that a tool returns go only to models that can read them.
     """
 
-    def __init__(self, kind: ServerKind, *, preserve: bool, resend: Sequence[str] = ()) -> None:
+    def __init__(self, kind: ServerKind, *, preserve: bool, resend: Sequence[str] = (), model: str = "") -> None:
         self._kind = kind
         self._preserve = preserve
         self._reasoning_fields = (resend or (kind.reasoning,)) if kind.reasoning else ()
         self._switch = ""
-        self._gate = MediaGate(kind)
+        self._gate = MediaGate(kind, model)
         self._results: list[ToolMessage] = []  # neighbours, up to the end of what is there
         self._messages: list[Message] = []
         self._parts: list[bytes] = []

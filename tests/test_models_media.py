@@ -64,6 +64,12 @@ def test_a_video_goes_by_its_address_or_as_frames() -> None:
     assert [part["image_url"]["url"] for part in asked("vllm", frames)] == list(frames.frames)
 
 
+@tool
+def photo() -> list[Any]:
+    """Takes a photo."""
+    return ["taken", image()]
+
+
 CALLS = AssistantMessage(tool_calls=(ToolCall("a", "look", "{}"), ToolCall("b", "look", "{}")))
 RESULTS = (ToolMessage("a", "look", (TextPart("here"), image())), ToolMessage("b", "look", "nothing"))
 
@@ -162,17 +168,22 @@ def test_a_size_that_cannot_be_read_refuses_nothing() -> None:
     assert asked("vllm", MediaPart("image", "https://example.org/a.png"))
 
 
-async def test_an_image_that_a_tool_returns_reaches_the_model() -> None:
-    @tool
-    def photo() -> list[Any]:
-        """Takes a photo."""
-        return ["taken", image()]
-
-    async with ScriptedServer(Turn(calls=[Call("photo")]), "A house.") as server:
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-VL-8B-Instruct", "qwen3.5:9b", "our-own-model"])
+async def test_an_image_that_a_tool_returns_reaches_the_model(model: str) -> None:
+    async with ScriptedServer(Turn(calls=[Call("photo")]), "A house.", model=model) as server:
         result = await Agent(server=server.url, tools=[photo]).run("What is there?")
     assert result.output == "A house."
-    content = json.dumps(server.requests[1]["messages"])
-    assert content.count(png()) == 1
+    assert json.dumps(server.requests[1]["messages"]).count(png()) == 1
+
+
+async def test_a_model_that_reads_text_alone_is_told_that_there_was_an_image() -> None:
+    async with ScriptedServer(Turn(calls=[Call("photo")]), "I cannot see it.", "Ah.", model="Qwen3-8B-AWQ") as server:
+        await Agent(server=server.url, tools=[photo]).run("What is there?")
+        told = server.requests[-1]["messages"][-1]["content"]
+        assert [part["text"] for part in told] == ["taken", "[left out: Qwen3-8B-AWQ does not read any image]"]
+        # Whoever sends one with the prompt knows better than the name.
+        await Agent(server=server.url, tools=[photo]).run([image()], history=[])
+        assert png() in json.dumps(server.requests[-1]["messages"])
 
 
 async def test_a_users_image_that_is_too_narrow_ends_the_run_with_the_reason() -> None:
