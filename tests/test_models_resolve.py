@@ -201,7 +201,9 @@ class TestOnThisMachine:
         from qianda.models import resolve as module
 
         def slow(url: str, **options: Any) -> Any:
-            time.sleep(0.15)  # stands for the import, which holds the event loop
+            until = time.monotonic() + 0.15
+            while time.monotonic() < until:
+                pass  # stands for the import, which holds the event loop
             return http.open_http(url, **options)
 
         monkeypatch.setattr(module, "open_http", slow)
