@@ -70,7 +70,8 @@ class Raw(LoopbackServer):
             await response.send_json(200 if request.path.endswith("/models") else 404, models)
             return
         self.bodies.append(orjson.loads(request.body))
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in self.replies.pop(0)]
+        deltas = self.replies.pop(0)
+        choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": self._finish})
         await response.start(200, {"content-type": "text/event-stream"})
         for choice in choices:
