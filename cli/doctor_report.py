@@ -100,12 +100,12 @@ def markdown(report: Report, *, secrets: Sequence[str] = ()) -> str:
         report: what ``--json`` writes.
         secrets: texts that must not be in it wherever they turn up.
     """
-    import qianda
+    from importlib.metadata import version
 
     lines = [
         "# qianda doctor",
         "",
-        f"Qianda {qianda.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"Qianda {version('qianda')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "",
     ]
     if report["server"]:
