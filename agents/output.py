@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from qianda.agents.result import T
@@ -102,10 +103,8 @@ class Output(Generic[T]):
             ValueError: what is wrong with it, each problem named.
         """
         problem = ""
-        tagged = tagged_fields(text, self.schema)
-        values = [*json_values(text, cut=cut)]
-        values = [tagged, *values] if tagged and self.tags else [*values, tagged] if tagged else values
-        for value in values:
+        ways = [self._tagged(text), json_values(text, cut=cut)]
+        for value in chain(*(ways if self.tags else reversed(ways))):
             try:
                 return self.validate(value)
             except ValueError as error:
@@ -116,6 +115,10 @@ class Output(Generic[T]):
             except ValueError as error:
                 problem = problem or str(error)
         raise ValueError(problem or ("it was cut at the output limit" if cut else "it holds no JSON"))
+
+    def _tagged(self, text: str) -> Iterator[dict[str, Any]]:
+        if fields := tagged_fields(text, self.schema):
+            yield fields
 
     def validate(self, value: Any) -> tuple[T, str]:
         """The value as the type, fitted to it where that loses nothing; and its JSON text.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -415,3 +416,11 @@ def test_a_value_in_a_fence_is_found_amid_any_text(trip: Trip, before: str, afte
     text = f"{before.replace('```', '')}\n```json\n{trip.model_dump_json()}\n```\n{after.replace('```', '')}"
     if "```" not in trip.city and "``" not in before + after:
         assert reader.read(text)[0] == trip
+
+
+@pytest.mark.parametrize("text", ["<city>" * 200_000, "{" * 200_000, "[" * 200_000, "```json\n" * 100_000])
+def test_a_long_text_that_never_closes_what_it_opens_is_read_in_no_time(text: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match=r"days.* is missing|nested too deep"):
+        Output[Trip](Trip).read("<city>a</city>" + text)
+    assert time.perf_counter() - began < 10

@@ -13,6 +13,7 @@ from qianda.models.formats.json_text import read_value
 Schema = dict[str, Any]
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+_START = re.compile(r"[{\[]")
 _DECODER = json.JSONDecoder(strict=False)
 _STARTS = 200  # brackets that are tried as the start of a value
 
@@ -56,7 +57,7 @@ def _amid(text: str) -> Iterator[Any]:
     """The objects and lists that stand in a text, from left to right."""
     at = 0
     for _ in range(_STARTS):
-        found = re.compile(r"[{\[]").search(text, at)
+        found = _START.search(text, at)
         if found is None:
             return
         try:
@@ -82,8 +83,10 @@ def _object(text: str, schema: Schema, root: Schema) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     required: list[str] = schema.get("required", [])
     for name, given in cast("dict[str, Schema]", schema.get("properties", {})).items():
+        # Only up to the last end: openings without one would each be looked for to the end of the text.
+        end = text.rfind(f"</{name}>")
         tag = re.escape(name)
-        found = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        found = re.findall(rf"<{tag}>(.*?)</{tag}>", text[: end + len(name) + 3], re.DOTALL) if end >= 0 else []
         if not found:
             continue
         field = _resolved(given, root)
