@@ -208,7 +208,7 @@ class Agent(Generic[T]):
             http,
             thinking=self.thinking,
             sampling=self.sampling,
-            streaming=self.streaming,
+            streaming=self.streaming and found.streams,
             extra_body={**found.fields, **self.extra_body},
             seconds=self.request_timeout,
         )

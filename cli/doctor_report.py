@@ -100,12 +100,12 @@ def markdown(report: Report, *, secrets: Sequence[str] = ()) -> str:
         report: what ``--json`` writes.
         secrets: texts that must not be in it wherever they turn up.
     """
-    from importlib.metadata import version
+    from qianda import __version__
 
     lines = [
         "# qianda doctor",
         "",
-        f"Qianda {version('qianda')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"Qianda {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "",
     ]
     if report["server"]:

@@ -42,6 +42,11 @@ class Profile:
         """
         return {"tool_choice": "none"} if self.facts.get("tools") == "refused" else {}
 
+    @property
+    def streams(self) -> bool:
+        """Whether answers may be streamed: with the parser of another format, vLLM drops calls from streams only."""
+        return self.facts.get("tools") != "lost"
+
     def applied(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint as it proved to be: without a thinking switch where the one in the prompt works instead."""
         if self.facts.get("switch") != "soft":

@@ -113,7 +113,7 @@ def test_a_tool_parser_for_another_format_loses_the_call(look: Look) -> None:
     from qianda.models.messages import Usage
 
     _, report, _ = look(server("Qwen3-Coder-30B-A3B", tools=Turn(usage=Usage(300, 31))))
-    assert (report["tools"]["status"], report["tools"]["fact"]) == ("problem", "lost")
+    assert (report["tools"]["status"], report["tools"]["fact"]) == ("problem", "gone")
     assert "31 tokens" in report["tools"]["seen"]
     assert "qwen3_coder" in report["tools"]["cure"]
 

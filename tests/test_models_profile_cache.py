@@ -11,6 +11,7 @@ import pytest
 
 from qianda import Agent
 from qianda.models.http import open_http
+from qianda.models.messages import Usage
 from qianda.models.probes import probe
 from qianda.models.profile_cache import Profile, profiles_path, recall, remember
 from qianda.models.resolve import resolve
@@ -98,6 +99,22 @@ async def test_tools_work_on_a_vllm_that_refuses_them() -> None:
         result = await Agent(server=server.url, tools=[get_weather]).run("The weather in Paris?")
         assert result.output == "18 degrees."
         assert [body.get("tool_choice") for body in server.requests] == ["none", "none"]
+
+
+async def test_calls_that_a_stream_loses_are_asked_for_without() -> None:
+    xml = "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n</function>\n</tool_call>"
+
+    def hermes_parser(body: Body) -> Turn:
+        if body["messages"][-1]["role"] == "tool":
+            return Turn("18 degrees.")
+        return Turn(usage=Usage(300, 31)) if body.get("stream") else Turn(raw=xml)
+
+    async with ScriptedServer(default=hermes_parser, model="qwen3-coder-30b-a3b") as server:
+        profile = await found_by_the_doctor(server.url)
+        assert profile.facts["tools"] == "lost"
+        remember(server.url, server.model, profile)
+        result = await Agent(server=server.url, tools=[get_weather]).run("The weather in Paris?")
+        assert result.output == "18 degrees."
 
 
 async def test_the_soft_switch_is_used_where_the_servers_switch_does_nothing() -> None:
