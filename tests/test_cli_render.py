@@ -17,7 +17,9 @@ from qianda.models.events import (
     CallDenied,
     CallFailed,
     CallFinished,
+    CallForced,
     CallProgress,
+    CallRepaired,
     CallStarted,
     Event,
     Notice,
@@ -103,6 +105,17 @@ def test_a_denied_and_a_failed_call_never_look_like_a_done_one() -> None:
     assert done == "\x1b[32m✓ fine\x1b[0m"
     assert failed == "\x1b[31m✗ no such file\x1b[0m"
     assert denied == "\x1b[33m⊘ denied: not agreed\x1b[0m"
+
+
+def test_a_mended_call_shows_when_verbose_and_a_forced_one_always() -> None:
+    events = [
+        call(CallRepaired, reason="a comma too many"),
+        event(CallForced, name="read_file", how="required", reason="path is missing"),
+        event(CallForced, name="", how="", reason="no such tool"),
+    ]
+    asked = ["read_file is asked for once more: path is missing", "A call is asked for once more: no such tool"]
+    assert [line.endswith(end) for line, end in zip(shown(events).splitlines(), asked, strict=True)] == [True, True]
+    assert shown(events, verbose=True).startswith("· read_file: mended: a comma too many\n")
 
 
 def test_a_terminal_without_utf8_gets_ascii_marks() -> None:
