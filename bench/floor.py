@@ -65,7 +65,9 @@ class Floor:
         self.fields: dict[str, Any] = {"model": model, "tools": tools}
         if streaming:
             self.fields |= {"stream": True, "stream_options": {"include_usage": True}}
-        self.http = httpx2.AsyncClient(timeout=60, trust_env=False)
+        self.http = httpx2.AsyncClient(
+            timeout=60, limits=httpx2.Limits(), trust_env=False
+        )  # as many connections as runs
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
-"""What Qianda costs: CPU beside a hand-written loop against the same server, start-up times; a Markdown table.
+"""What Qianda costs: CPU and memory beside a hand-written loop against the same server, parsers, start-up times.
 
-``python bench/overhead.py`` prints it; ``--write docs/performance.md`` puts it there, between two markers. Each figure
-is the best of several fresh processes; bytecode is compiled before. The server has a process of its own, so that its
-CPU is not counted.
+``python bench/overhead.py`` prints a Markdown table; ``--write docs/performance.md`` puts it there, between two
+markers. Each figure is the best of several fresh processes; bytecode is compiled before. The server has a process of
+its own, so that its CPU is not counted.
 """
 
 from __future__ import annotations
@@ -141,13 +141,13 @@ class Bench:
             ratio_row("… beside a floor that splits bytes itself", figures["floor-bytes"], figures["qianda"], 2, "µs"),
         ]
 
-    def long_row(self) -> Row:
-        """What we add to the floor late in a conversation, held against what we add early."""
+    def long_rows(self) -> list[Row]:
+        """A long conversation: all of it, and what we add to the floor late in it, held against what we add early."""
         figures = self.sides("long", "floor", "qianda")
         floor, ours = figures["floor"], figures["qianda"]
         added = {when: ours[when] - floor[when] for when in ("early", "late")}
         ratio = added["late"] / added["early"]
-        return Row(
+        late = Row(
             "per request at turn 50, at turn 500 of one conversation (we add)",
             f"{1e3 * floor['early']:.2f}, {1e3 * floor['late']:.2f} ms",
             f"{1e3 * ours['early']:.2f}, {1e3 * ours['late']:.2f} ms "
@@ -156,6 +156,26 @@ class Bench:
             "≤ 1.5×",
             ratio <= 1.5,
         )
+        return [ratio_row("a conversation of 500 tool turns, in all", floor["total"], ours["total"], 2, "ms"), late]
+
+    def waiting_row(self) -> Row:
+        """Memory of a run that waits for its server."""
+        figures = {side: each["memory"] for side, each in self.sides("waiting", "floor", "qianda").items()}
+        return ratio_row("memory of a waiting run, 1,000 at once", figures["floor"], figures["qianda"], 2, "KB")
+
+    def parser_rows(self) -> list[Row]:
+        """How fast calls in text are read."""
+        runs = [self.python(str(HERE / "measure.py"), "qianda", "parsers", self.server) for _ in range(self.rounds)]
+        best = {form: max(run[form] for run in runs) / 1e6 for form in runs[0]}
+        return [
+            Row(f"calls in text, {form}", "", f"{speed:.0f} MB/CPU-s", "", "≥ 20 MB/CPU-s", speed >= 20)
+            for form, speed in best.items()
+        ]
+
+    def argument_row(self) -> Row:
+        """A run with one call whose argument is long."""
+        spent = self.sides("argument", "qianda")["qianda"]["run"]
+        return limit_row("a run with a 2 MB argument in pieces of 1 KB", spent, 1, "CPU-s")
 
     def import_rows(self) -> list[Row]:
         """What ``from qianda import Agent, tool`` costs."""
@@ -209,7 +229,7 @@ def run_program(command: list[str], variables: dict[str, str], folder: str) -> d
 
 def ratio_row(what: str, floor: float, ours: float, limit: float, unit: str) -> Row:
     """A figure beside its floor."""
-    factor = {"ms": 1e3, "µs": 1e6}[unit]
+    factor = {"ms": 1e3, "µs": 1e6, "KB": 1e-3}[unit]
     shown = [f"{factor * value:.2f} {unit}" for value in (floor, ours)]
     return Row(what, shown[0], shown[1], f"{ours / floor:.2f}×", f"≤ {limit:g}×", ours / floor <= limit)
 
@@ -236,10 +256,20 @@ def calibrate() -> float:
 def measure(bench: Bench, only: list[str]) -> list[Row]:
     """The wanted rows."""
     groups: dict[str, Callable[[], list[Row]]] = {
-        "json": lambda: [bench.request_row("json", "per request, 5 tool turns, JSON")],
-        "sse": lambda: [bench.request_row("sse", "per request, 5 tool turns, SSE")],
+        "json": lambda: [
+            bench.request_row("json-1", "per request, 1 tool turn, JSON"),
+            bench.request_row("json", "per request, 5 tool turns, JSON"),
+        ],
+        "sse": lambda: [
+            bench.request_row("sse-1", "per request, 1 tool turn, SSE"),
+            bench.request_row("sse", "per request, 5 tool turns, SSE"),
+        ],
+        "many": lambda: [bench.request_row("many", "per request, 5 tool turns, SSE, 64 runs at once")],
         "tokens": bench.token_rows,
-        "long": lambda: [bench.long_row()],
+        "long": bench.long_rows,
+        "waiting": lambda: [bench.waiting_row()],
+        "parsers": bench.parser_rows,
+        "argument": lambda: [bench.argument_row()],
         "import": bench.import_rows,
         "programs": bench.program_rows,
     }
@@ -257,7 +287,7 @@ def table(rows: list[Row], rounds: int, calibration: float) -> str:
     lines = [
         said,
         "",
-        "| CPU | floor | Qianda | ratio | limit | |",
+        "| CPU, or as said | floor | Qianda | ratio | limit | |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -279,7 +309,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="CPU of Qianda beside a hand-written loop; start-up times.")
     parser.add_argument("--rounds", type=int, default=5, help="processes per figure (default 5)")
-    parser.add_argument("--only", default="", help="some of: json,sse,tokens,long,import,programs")
+    parser.add_argument(
+        "--only", default="", help="some of: json,sse,many,tokens,long,waiting,parsers,argument,import,programs"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file, between its markers")
     parser.add_argument("--check", action="store_true", help="end with status 1 when a limit is not kept")
     options = parser.parse_args()

@@ -1,13 +1,17 @@
 """A model server that costs its clients nothing: precomputed answers, in a process of its own.
 
 ``python bench/server.py`` prints its address and serves until its standard input is closed. The address has a path
-for each conversation: ``/turns/N/v1`` makes N tool calls and then answers; ``/tokens/N/v1`` answers with N tokens.
+for each conversation: ``/turns/N/v1`` makes N tool calls and then answers; ``/tokens/N/v1`` answers with N tokens;
+``/argument/N/v1`` calls a tool with a text of N characters, 1 KB at a time; ``/hang/NAME/v1`` never answers, and
+``/hang/NAME/v1/waiting`` says how many wait there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
+from collections import Counter
 from functools import cache
 
 import orjson
@@ -17,6 +21,7 @@ MODEL = "qwen3-8b"
 EVENTS_PER_WRITE = 32
 CALL_ARGUMENTS = ['{"', "first", '":', " ", "17", ", ", '"', "second", '":', " ", "25", "}"]
 ANSWER = ["The", " sum", " is", " forty", "-two", "."]
+waiting: Counter[str] = Counter()
 USAGE = {"prompt_tokens": 900, "completion_tokens": 30, "total_tokens": 930}
 
 
@@ -65,12 +70,26 @@ def completion(message: dict[str, object], finish: str) -> list[bytes]:
 def call(number: int, *, streamed: bool) -> list[bytes]:
     """The answer that calls the tool ``add``."""
     function: dict[str, object] = {"name": "add"}
+    # Never the same call twice: a model that goes in circles is stopped.
+    arguments = [str(number) if piece == "17" else piece for piece in CALL_ARGUMENTS]
     head: dict[str, object] = {"id": f"chatcmpl-tool-{number:016x}", "type": "function"}
     if not streamed:
-        calls = [{**head, "function": {**function, "arguments": "".join(CALL_ARGUMENTS)}}]
+        calls = [{**head, "function": {**function, "arguments": "".join(arguments)}}]
         return completion({"content": None, "reasoning": None, "tool_calls": calls}, "tool_calls")
     pieces: list[dict[str, object]] = [{**head, "index": 0, "function": function}]
-    pieces.extend({"index": 0, "function": {"arguments": piece}} for piece in CALL_ARGUMENTS)
+    pieces.extend({"index": 0, "function": {"arguments": piece}} for piece in arguments)
+    return stream([{"content": None, "tool_calls": [piece]} for piece in pieces], "tool_calls")
+
+
+@cache
+def big_call(size: int) -> list[bytes]:
+    """The answer that calls the tool ``keep``, streamed in pieces of 1 KB."""
+    head: dict[str, object] = {"id": f"chatcmpl-tool-{size:016x}", "type": "function", "function": {"name": "keep"}}
+    arguments = orjson.dumps({"text": "x" * size}).decode()
+    pieces: list[dict[str, object]] = [{"index": 0, **head}]
+    pieces.extend(
+        {"index": 0, "function": {"arguments": arguments[at : at + 1024]}} for at in range(0, len(arguments), 1024)
+    )
     return stream([{"content": None, "tool_calls": [piece]} for piece in pieces], "tool_calls")
 
 
@@ -88,14 +107,21 @@ def answer(path: str, body: bytes) -> list[bytes]:
     scenario, _, route = path.strip("/").partition("/v1/")
     if route == "models":
         return document({"object": "list", "data": [{"id": MODEL, "owned_by": "vllm", "max_model_len": 1 << 20}]})
+    if route == "waiting":
+        return document(waiting[scenario])
     if route != "chat/completions":
         return document({"detail": "Not Found"}, "404 Not Found")
     request = orjson.loads(body)
     streamed = bool(request.get("stream"))
     kind, _, count = scenario.partition("/")
+    if kind == "hang":
+        waiting[scenario] += 1
+        return []
     if kind == "tokens":
         return text(int(count), streamed=streamed)
     made = sum(message["role"] == "tool" for message in request["messages"])
+    if kind == "argument":
+        return text(0, streamed=streamed) if made else big_call(int(count))
     return call(made, streamed=streamed) if made < int(count) else text(0, streamed=streamed)
 
 
@@ -151,8 +177,10 @@ class Connection(asyncio.Protocol):
 
 async def main() -> None:
     """Serve until standard input is closed."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], min(4096, limits[1])), limits[1]))
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Connection, "127.0.0.1", 0)
+    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=1024)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

@@ -40,7 +40,7 @@ _VALUE_END = re.compile(
     f"{PARAMETER_END}(?={_SPACE}(?:{PARAMETER}|</(?:parameter|function|tool_call)>|{TOOL_CALL}|{FUNCTION}))"
     f"|{FUNCTION_END}{_AFTER_FUNCTION}"
     f"|{TOOL_CALL_END}(?={_SPACE}(?:{TOOL_CALL}|{FUNCTION}))"
-    rf"|(?<=\n){PARAMETER}([^>\n]{{1,128}})>"
+    rf"|{PARAMETER}(?<=\n{PARAMETER})([^>\n]{{1,128}})>"  # each begins with "<": the search leaps from one to the next
 )
 _STRICT_VALUE_END = re.compile(f"{PARAMETER_END}|{FUNCTION_END}|{TOOL_CALL_END}")
 _VALUE_END_AT_LAST = re.compile(rf"(?:{PARAMETER_END}|{FUNCTION_END}|{TOOL_CALL_END})\s*\Z")
