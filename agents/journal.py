@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -146,6 +146,8 @@ class MemoryJournal(Journal):
 
     def append(self, record: Record) -> None:
         """Keep a record."""
+        # What orjson gives holds 4 KB, however short it is: a copy holds its length.
+        record = replace(record, data=bytes(memoryview(record.data)))
         self._runs.setdefault(record.run_id, []).append(record)
         if record.key:
             self._steps[record.run_id, record.key] = record

@@ -178,4 +178,5 @@ class MessageEncoder:
 
     def _dump(self, message: Message, *, with_reasoning: bool) -> bytes:
         fields = self._reasoning_fields if with_reasoning else ()
-        return orjson.dumps(message_body(message, self._kind, reasoning_fields=fields, switch=self._switch))
+        body = orjson.dumps(message_body(message, self._kind, reasoning_fields=fields, switch=self._switch))
+        return bytes(memoryview(body))  # what orjson gives holds 4 KB, however short it is
