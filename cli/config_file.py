@@ -94,7 +94,8 @@ def _literal(value: str | bool) -> str:
 
 
 def _edit(text: str, table: str, key: str, literal: str | None) -> str:
-    lines = text.splitlines()
+    # Not splitlines: TOML's lines end only here, and a value may hold what Python takes for an end of line.
+    lines = text.removesuffix("\n").split("\n") if text else []
     headers = [number for number, line in enumerate(lines) if _HEADER.match(line)]
     if table:
         start = next((n for n in headers if re.match(rf"^\s*\[\s*{table}\s*\]", lines[n])), None)

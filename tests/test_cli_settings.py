@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qianda.cli.config_file import change_setting
@@ -180,6 +180,7 @@ keys = st.text("abcXYZ019-_./:é\"'\\ ", min_size=1, max_size=12)
         max_size=6,
     )
 )
+@example(changes=[("server", "0\x85"), ("server", None)])
 def test_any_changes_in_any_order_can_be_read_back(
     changes: list[tuple[str, str | bool | None]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
