@@ -10,7 +10,7 @@ import typer
 from qianda.cli.exits import DONE, REFUSED
 from qianda.cli.terminal import clean, is_terminal
 from qianda.models.errors import ConfigurationError
-from qianda.tools.trust import is_trusted, what_folder_brings
+from qianda.tools.trust import fingerprint, is_trusted, what_folder_brings
 from qianda.tools.trust import trust as trust_folder
 
 
@@ -20,6 +20,7 @@ def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
     Raises:
         ConfigurationError: there is nobody to ask, or the decision cannot be stored.
     """
+    seen = fingerprint(workspace)
     brought = what_folder_brings(workspace)
     folder = clean(str(workspace))
     if not brought:
@@ -36,6 +37,6 @@ def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
             raise ConfigurationError("There is no terminal to ask at", cure="Say it with qianda trust --yes")
         if not typer.confirm("Trust this? Its commands will then be started by qianda"):
             return REFUSED
-    trust_folder(workspace)
+    trust_folder(workspace, seen=seen)
     typer.echo("Trusted, until one of these files changes")
     return DONE

@@ -10,7 +10,7 @@ import pytest
 
 from qianda.models.config import data_dir
 from qianda.models.errors import ConfigurationError
-from qianda.tools.trust import is_trusted, trust, what_folder_brings
+from qianda.tools.trust import fingerprint, is_trusted, trust, what_folder_brings
 
 SERVERS = {"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time", "a b"], "env": {"KEY": "s3cret"}}}}
 
@@ -130,3 +130,13 @@ def test_what_cannot_be_read_is_not_trusted(tmp_path: Path, monkeypatch: pytest.
     assert not is_trusted(tmp_path)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         trust(tmp_path)
+
+
+def test_what_changed_while_it_was_shown_is_not_trusted(folder: Path) -> None:
+    seen = fingerprint(folder)
+    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"time": {"command": "rm", "args": ["-rf", "/"]}}}))
+    with pytest.raises(ConfigurationError, match="changed while it was shown"):
+        trust(folder, seen=seen)
+    assert not is_trusted(folder)
+    trust(folder, seen=fingerprint(folder))
+    assert is_trusted(folder)

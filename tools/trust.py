@@ -22,20 +22,26 @@ BROUGHT_FILES = (MCP_JSON, ".qianda/config.toml")
 
 def is_trusted(folder: Path) -> bool:
     """Whether what the folder brings now is what was trusted; a folder that brings nothing is trusted."""
-    content = _fingerprint(folder)
+    content = fingerprint(folder)
     return content == "" or (content is not None and _load().get(_key(folder)) == content)
 
 
-def trust(folder: Path) -> list[str]:
+def trust(folder: Path, *, seen: str | None = None) -> list[str]:
     """Trust what the folder brings now; any later change of it ends that.
+
+    Args:
+        folder: the folder.
+        seen: the ``fingerprint`` taken before a person was shown what it brings; None where nobody was.
 
     Returns:
         What was trusted, as ``what_folder_brings`` says it.
 
     Raises:
-        ConfigurationError: a file of the folder cannot be read, or the decision cannot be stored.
+        ConfigurationError: a file of the folder cannot be read or has changed since, or the decision cannot be stored.
     """
-    content = _fingerprint(folder)
+    content = fingerprint(folder)
+    if seen is not None and content != seen:
+        raise ConfigurationError(f"What {folder} brings changed while it was shown", cure="Look again: qianda trust")
     if content is None:
         raise ConfigurationError(f"What {folder} brings cannot be read, so it cannot be trusted")
     brought = what_folder_brings(folder)
@@ -82,7 +88,7 @@ def _key(folder: Path) -> str:
     return str(folder.resolve())
 
 
-def _fingerprint(folder: Path) -> str | None:
+def fingerprint(folder: Path) -> str | None:
     """A hash of what the folder brings; "" for nothing, None when it is there but cannot be read."""
     digest = hashlib.sha256()
     found = False
