@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import httpx2
 import pytest
 
 from qianda import ServerRefused, ServerUnreachable
-from qianda.models import detection
 from qianda.models import resolve as resolve_module
 from qianda.models.config import Config
 from qianda.models.detection import FoundModel, FoundServer, detect, server_version
@@ -127,12 +125,11 @@ async def test_another_is_asked_in_the_ways_of_all_kinds(
     assert (there.kind.kind, there.models[0].window, there.version) == (kind, window, version)
 
 
-async def test_a_proxy_that_hangs_on_odd_paths_costs_a_second_at_most() -> None:
+async def test_a_proxy_that_hangs_on_odd_paths_does_not_hang_us() -> None:
     hanging = {row.ask.strip("/").replace("/", "__"): HANG for row in server_kinds().values() if row.ask}
     async with Paths(v1__models=listing("me"), **hanging) as server:
-        began = time.monotonic()
-        assert (await found(server)).kind.kind == "openai"
-        assert time.monotonic() - began < 2 * detection.DETAIL_SECONDS
+        async with asyncio.timeout(8):  # asked without a bound of their own, they would take ten seconds each
+            assert (await found(server)).kind.kind == "openai"
 
 
 async def test_what_was_named_counts_where_the_server_does_not_tell() -> None:
