@@ -57,9 +57,6 @@ async def run_calls(
         for index, call in enumerate(message.tool_calls)
     ]
     for batch in _batches(jobs):
-        if len(batch) == 1:
-            run.conversation.append(await batch[0].run_to_message())  # the usual case needs no task of its own
-            continue
         tasks: list[asyncio.Task[ToolMessage]] = []
         try:
             async with asyncio.TaskGroup() as group:
