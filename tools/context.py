@@ -12,6 +12,10 @@ def _silent(text: str) -> None:
     """Progress that nobody listens to."""
 
 
+def _unwatched(path: Path) -> None:
+    """A change that nobody wants to take back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Given to every tool that has a parameter annotated ``Context``; the model does not see that parameter.
@@ -23,6 +27,7 @@ class Context:
         workspace: the folder that the run works in.
         value: what the caller passed as ``context=`` to the run.
         progress: say how far the tool is, or show output as it comes: ``progress(text)``.
+        changing: called with a file's path before it is created, changed or deleted, so that it can be undone.
     """
 
     run_id: str = ""
@@ -31,3 +36,4 @@ class Context:
     workspace: Path = field(default_factory=Path.cwd)
     value: Any = None
     progress: Callable[[str], None] = _silent
+    changing: Callable[[Path], None] = _unwatched

@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from qianda.models.errors import ConfigurationError
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
+from qianda.tools.effects import NO_EFFECTS, Effects
 from qianda.tools.results import ToolResult, to_result
 from qianda.tools.schema import Signature, read_signature
 from qianda.tools.threads import run_in_thread
@@ -30,11 +31,13 @@ class FunctionTool(Tool, Generic[P, R]):
     Args:
         function: sync (it runs in a thread) or async.
         description: what the model is told instead of the docstring's description.
+        says_effects: what a call with these arguments would touch.
         local_names: names that string annotations may refer to beside the module's.
     """
 
     function: Callable[P, R]
     description: str | None = None
+    says_effects: Callable[[dict[str, Any]], Effects] | None = None
     local_names: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,10 @@ class FunctionTool(Tool, Generic[P, R]):
         arguments = parse_arguments(self.name, text, self.signature.full, extra=self.signature.extra)
         self.signature.validate(arguments)
         return arguments
+
+    def effects(self, arguments: dict[str, Any]) -> Effects:
+        """What a call with these validated arguments would touch."""
+        return self.says_effects(arguments) if self.says_effects else NO_EFFECTS
 
     async def invoke(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Run the function: async ones here, others in a thread of their own.
@@ -118,9 +125,12 @@ def tool(
     max_output: int = DEFAULT_MAX_OUTPUT,
     read_only: bool = False,
     idempotent: bool = False,
+    destructive: bool = False,
+    open_world: bool = False,
     parallel: bool = True,
     consent: bool = True,
     origin: str = "",
+    effects: Callable[[dict[str, Any]], Effects] | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 
 
@@ -134,9 +144,12 @@ def tool(
     max_output: int = DEFAULT_MAX_OUTPUT,
     read_only: bool = False,
     idempotent: bool = False,
+    destructive: bool = False,
+    open_world: bool = False,
     parallel: bool = True,
     consent: bool = True,
     origin: str = "",
+    effects: Callable[[dict[str, Any]], Effects] | None = None,
 ) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
     """Make a tool from a function: the model gets its name, type hints and docstring.
 
@@ -150,9 +163,12 @@ def tool(
         max_output: characters of text that the model gets; longer results keep head and tail.
         read_only: it changes nothing.
         idempotent: a second identical call changes nothing more, so it may be repeated after a crash.
+        destructive: it may delete or overwrite what cannot be had back.
+        open_world: it reaches beyond this machine: the web, other people, other services.
         parallel: it may run beside other calls of the same reply.
         consent: handing it to an agent is consent to run it; with False the permissions are asked.
         origin: where it comes from, for people.
+        effects: from a call's validated arguments to what it would touch, for the permissions' rules.
 
     Raises:
         ConfigurationError: a name that models do not take, or something that is not a function.
@@ -174,7 +190,10 @@ def tool(
             description=description,
             local_names=dict(caller.f_locals) if local and caller is not None else None,
             read_only=read_only,
+            says_effects=effects,
             idempotent=idempotent or read_only,
+            destructive=destructive,
+            open_world=open_world,
             parallel=parallel,
             consent=consent,
             timeout=timeout,

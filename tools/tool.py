@@ -12,6 +12,7 @@ from typing import Any, cast
 from qianda.models.errors import ConfigurationError, ToolError
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
+from qianda.tools.effects import NO_EFFECTS, Effects
 from qianda.tools.results import ToolResult, cap_content
 
 DEFAULT_TIMEOUT = 120.0
@@ -30,6 +31,8 @@ class Tool(ABC):
         name: the name that the model calls it by: ``[A-Za-z0-9_-]``, at most 64 characters.
         read_only: it changes nothing.
         idempotent: a second identical call changes nothing more, so it may be repeated after a crash.
+        destructive: it may delete or overwrite what cannot be had back.
+        open_world: it reaches beyond this machine: the web, other people, other services.
         parallel: it may run beside other calls of the same reply.
         consent: handing it to the agent was consent to run it; else the permissions are asked.
         timeout: seconds that one call may take.
@@ -40,6 +43,8 @@ class Tool(ABC):
     name: str
     read_only: bool = False
     idempotent: bool = False
+    destructive: bool = False
+    open_world: bool = False
     parallel: bool = True
     consent: bool = False
     timeout: float = DEFAULT_TIMEOUT
@@ -78,6 +83,10 @@ class Tool(ABC):
         Raises:
             ToolError: one sentence for the model.
         """
+
+    def effects(self, arguments: dict[str, Any]) -> Effects:  # noqa: ARG002 - for those that know
+        """What a call with these validated arguments would touch; nothing that it knows of, by default."""
+        return NO_EFFECTS
 
     async def call(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Run the tool on validated arguments; a failure is a result, never an exception (but cancellation)."""

@@ -1,0 +1,25 @@
+"""What one tool call would touch: files, a command, addresses. The permissions' rules judge these, not names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What a call with certain arguments would touch, as far as the tool can say before it runs.
+
+    Args:
+        reads: files and folders that it looks at, as the model wrote them: relative to the workspace, or absolute.
+        writes: files and folders that it creates, changes or deletes.
+        command: the shell command that it runs, or "".
+        urls: addresses that it sends to or fetches.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    command: str = ""
+    urls: tuple[str, ...] = ()
+
+
+NO_EFFECTS = Effects()
