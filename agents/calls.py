@@ -57,20 +57,29 @@ async def run_calls(
         for index, call in enumerate(message.tool_calls)
     ]
     for batch in _batches(jobs):
-        tasks: list[asyncio.Task[ToolMessage]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks += [group.create_task(job.run_to_message()) for job in batch]
-        except* Exception as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            # Also when the run is stopped in the middle: what was done is not forgotten.
-            run.conversation += [task.result() for task in tasks if _succeeded(task)]
+        if len(batch) == 1:  # the usual case: a task of its own would cost more than all else here
+            run.conversation.append(await batch[0].run_to_message())
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError  # which a tool may have swallowed
+        else:
+            await _run_together(run, batch)
     wrong: dict[str, str] = {}
     for job in jobs:
         name = job.tool.name if job.tool else ""
         wrong[name] = job.miscalled and wrong.get(name, job.miscalled)
     ladder.note(turn, message.tool_calls, wrong, run.conversation)
+
+
+async def _run_together(run: Run[Any], batch: Sequence[_Call]) -> None:
+    tasks: list[asyncio.Task[ToolMessage]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks += [group.create_task(job.run_to_message()) for job in batch]
+    except* Exception as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        # Also when the run is stopped in the middle: what was done is not forgotten.
+        run.conversation += [task.result() for task in tasks if _succeeded(task)]
 
 
 def _succeeded(task: asyncio.Task[ToolMessage]) -> bool:

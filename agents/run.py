@@ -131,7 +131,7 @@ class Run(Generic[T]):
         self._steering.append(valid_content(content))
 
     def answer(self, request_id: str, decision: Decision | bool) -> None:
-        """Answer an ``ApprovalAsked``, before the next event is asked for.
+        """Answer an ``ApprovalAsked``, before the next event is asked for; too late for a stopped run, it does nothing.
 
         Raises:
             LookupError: no such question is open.
@@ -278,10 +278,9 @@ class Run(Generic[T]):
 
     def _settle(self, request_id: str, decision: Decision) -> bool:
         waiting = self._asked.pop(request_id, None)
-        if waiting is None or waiting.done():
-            return False
-        waiting.set_result(decision)
-        return True
+        if waiting is not None and not waiting.done():  # done: the run was stopped meanwhile
+            waiting.set_result(decision)
+        return waiting is not None
 
     async def _main(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -102,6 +103,40 @@ class TestCancelling:
         assert result.finish == "cancelled"
         assert [message.role for message in result.messages] == ["user", "assistant", "tool"]
         assert not (tmp_path / "a.txt").exists()
+
+    async def test_an_answer_that_comes_too_late_is_no_error(self, tmp_path: Any) -> None:
+        async with asyncio.timeout(10), ScriptedServer(WRITE) as server:
+            agent = Agent(server=server.url, tools=files(), workspace=tmp_path)
+            async with agent.stream("go") as run:
+                async for event in run:
+                    if isinstance(event, ApprovalAsked):
+                        run.cancel()
+                        run.answer(event.request_id, True)
+                        with pytest.raises(LookupError):
+                            run.answer(event.request_id, True)
+        assert run.result.finish == "cancelled"
+        assert not (tmp_path / "a.txt").exists()
+
+    async def test_a_tool_that_swallows_it_stops_the_run_and_is_remembered(self) -> None:
+        begun = asyncio.Event()
+
+        @tool
+        async def stubborn() -> str:
+            """Does not want to stop."""
+            begun.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Future()
+            return "done all the same"
+
+        async with asyncio.timeout(10), ScriptedServer(Turn(calls=[Call("stubborn")]), "never asked") as server:
+            agent = Agent(server=server.url, tools=[stubborn])
+            async with agent.stream("go") as run:
+                await begun.wait()
+                run.cancel()
+                result = await run.wait()
+        assert result.finish == "cancelled"
+        assert result.messages[-1].content == "done all the same"
+        assert len(server.requests) == 1
 
     async def test_while_a_retry_is_waited_for(self) -> None:
         async with asyncio.timeout(10), ScriptedServer(Fault.status(429, retry_after=60)) as server:
