@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from qianda.agents.announcement import NUDGE, announces_call
 from qianda.agents.resources import Resources
 from qianda.models.errors import ModelOutputError, ServerOverloaded, ServerRefused
-from qianda.models.events import CallForced, Retrying
+from qianda.models.events import CallForced, Notice, Retrying
 from qianda.models.family import find_family
 from qianda.models.forcing import Forced, force_call
-from qianda.models.messages import Content, Message, ToolCall, ToolMessage
+from qianda.models.messages import Content, Message, TextPart, ToolCall, ToolMessage
 from qianda.models.reply import Reply
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
+
+TOLD_AFTER = 3
+STOPPED_AFTER = 6
+UNCHANGED = (
+    f"(The same call has now given the same result {TOLD_AFTER} times in a row: nothing has changed. "
+    "Do something else, or answer with what there is so far.)"
+)
 
 Ask = Callable[[Forced | None], Awaitable[Reply]]
 
@@ -31,13 +40,14 @@ class Ladder:
         self._rungs: dict[str, int] = {}
         self._due: tuple[int, str, str] | None = None
         self._repetition = Repetition()
+        self._nudged = False
 
     def refusal(self, calls: Sequence[ToolCall]) -> str:
         """What the calls of a reply are answered with instead of being run, or ""; see ``Repetition``."""
         return self._repetition.refusal(calls)
 
     def note(
-        self, turn: int, calls: Sequence[ToolCall], wrong: Mapping[str, str], conversation: Sequence[Message]
+        self, turn: int, calls: Sequence[ToolCall], wrong: Mapping[str, str], conversation: MutableSequence[Message]
     ) -> None:
         """Take in how the calls of a reply came out.
 
@@ -82,9 +92,27 @@ class Ladder:
         run.emit(Retrying, cause=cause, attempt=2, wait=0.0, discard=True)
         return await ask(None)
 
+    def nudged(self, run: Run[Any], resources: Resources, reply: Reply) -> bool:
+        """Say to the model, once a run, that it announced a call and made none; whether it was said.
+
+        Not where an output type asks again in its own way.
+        """
+        if self._nudged or resources.output is not None or reply.finish != "stop":
+            return False
+        self._nudged = announces_call(reply.text, resources.tools)
+        if self._nudged:
+            run.take_input(NUDGE)
+            run.emit(Notice, text="The model announced a call and made none; it is asked again")
+        return self._nudged
+
 
 class Repetition:
-    """Whether a run goes in circles: the same calls with the same results, reply after reply."""
+    """Whether a run goes in circles: the same calls with the same results, reply after reply.
+
+    Who waits for something asks the same again and again, and honestly so. So a result that differs starts the count
+    over; the third same result in a row tells the model that nothing has changed; only after the sixth the calls are
+    not run any more, and the model is told to come to an end; after that the run ends.
+    """
 
     def __init__(self) -> None:
         self._calls: list[tuple[str, str]] = []
@@ -92,33 +120,40 @@ class Repetition:
         self._times = 0
 
     def refusal(self, calls: Sequence[ToolCall]) -> str:
-        """What the calls of a reply are answered with instead of being run: a sentence the third time, else "".
+        """What the calls of a reply are answered with instead of being run: a sentence the seventh time, else "".
 
         Raises:
             ModelOutputError: they came again after that.
         """
-        if self._times < 2 or _key(calls) != self._calls:
+        if self._times < STOPPED_AFTER or _key(calls) != self._calls:
             return ""
-        names = ", ".join(dict.fromkeys(call.name for call in calls))
-        if self._times > 2:
+        if self._times > STOPPED_AFTER:
+            names = ", ".join(dict.fromkeys(call.name for call in calls))
             raise ModelOutputError(
-                f"The model goes in circles: it made the same call of {names} four times in a row",
-                cure="Say what it should do with the result, or try another model",
+                f"The model goes in circles: it made the same call of {names} "
+                f"{STOPPED_AFTER + 2} times in a row, and nothing changed",
+                cure="Say what it should do with the result, let a tool that waits for something wait longer "
+                "before it answers, or try another model",
             )
         return (
-            "This was not run again: the same call was made twice just before, and its result was the same both times. "
-            "Use that result, do something else, or answer."
+            f"This was not run again: it gave the same result {STOPPED_AFTER} times in a row. "
+            "Use that result, do something else, or answer with what there is so far."
         )
 
-    def note(self, calls: Sequence[ToolCall], conversation: Sequence[Message]) -> None:
+    def note(self, calls: Sequence[ToolCall], conversation: MutableSequence[Message]) -> None:
         """Take in the calls of a reply that were run, and their results, which end the conversation."""
         key = _key(calls)
         ends = conversation[len(conversation) - len(calls) :]
         results = [message.content for message in ends if isinstance(message, ToolMessage)]
-        refused = self._times == 2 and key == self._calls
+        refused = self._times >= STOPPED_AFTER and key == self._calls
         again = key == self._calls and (refused or results == self._results)
         self._times = self._times + 1 if again else 1
         self._calls, self._results = key, results
+        last = conversation[-1] if calls and conversation else None
+        if self._times == TOLD_AFTER and isinstance(last, ToolMessage):
+            text = isinstance(last.content, str)
+            told = f"{last.content}\n\n{UNCHANGED}" if text else (*last.content, TextPart(UNCHANGED))
+            conversation[-1] = replace(last, content=told)
 
 
 def _key(calls: Sequence[ToolCall]) -> list[tuple[str, str]]:

@@ -69,6 +69,9 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
             await run_calls(run, resources, message, reply.broken, turn, ladder=ladder)
         elif message.content:
             run.conversation.append(message)
+            if ladder.nudged(run, resources, reply):
+                turn += 1
+                continue
         elif reply.reasoning and (less := client.less_thinking(thinking)):
             thinking = less
             run.emit(Notice, text="The model thought and gave no answer; it is asked again and thinks less")

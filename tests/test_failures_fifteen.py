@@ -19,6 +19,7 @@ from qianda.models.events import (
     CallRepaired,
     CallStarted,
     Event,
+    Notice,
     Retrying,
     from_json,
     to_json,
@@ -345,35 +346,65 @@ async def test_14_swapped_reasoning_and_a_leaking_end_tag() -> None:
     assert output == DONE
 
 
-async def test_15_the_same_call_with_the_same_result_does_not_run_a_third_time() -> None:
+async def test_15_the_third_same_result_tells_the_model_once_and_the_seventh_call_is_not_run() -> None:
     call = Turn(calls=[Call("weather", {"city": "Paris"})])
-    async with ScriptedServer(call, call, call, DONE) as server:
+    async with ScriptedServer(*[call] * 7, DONE) as server:
         events, output = await events_of(server)
-    assert (len(ran(events)), output) == (2, DONE)
-    assert "not run again" in server.requests[3]["messages"][-1]["content"]
+    assert (len(ran(events)), output) == (6, DONE)
+    told = [str(body["messages"][-1]["content"]) for body in server.requests]
+    assert ["nothing has changed" in text for text in told] == [False] * 3 + [True] + [False] * 4
+    assert "not run again" in told[7]
     assert only(events, CallForced) == []
 
 
-async def test_15_the_fourth_time_ends_the_run() -> None:
+async def test_15_the_eighth_time_ends_the_run() -> None:
     calls = Turn(calls=[Call("weather", {"city": "Paris"}), Call("now")])
     async with ScriptedServer(default=calls) as server:
-        with pytest.raises(ModelOutputError, match="goes in circles: it made the same call of weather, now four times"):
+        with pytest.raises(ModelOutputError, match="goes in circles: it made the same call of weather, now 8 times"):
             await agent(server).run("Umbrella?")
-    assert len(server.requests) == 4
+    assert len(server.requests) == 8
 
 
 async def test_15_the_same_call_with_another_result_is_no_loop() -> None:
-    states = iter(["queued", "running", "running", "done"])
+    states = iter(f"{percent} %" for percent in range(0, 101, 5))
 
     @tool
     async def state() -> str:
         """How far the job is."""
         return next(states)
 
-    async with ScriptedServer(*[Turn(calls=[Call("state")])] * 3, Turn(calls=[Call("now")]), DONE) as server:
+    async with ScriptedServer(*[Turn(calls=[Call("state")])] * 20, DONE) as server:
         result = await Agent(server=server.url, tools=[state, now]).run("Done?")
     assert result.output == DONE
-    assert next(states) == "done"
+    assert next(states) == "100 %"
+    assert "nothing has changed" not in str(server.requests)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I will now read the forecast…",
+        "I'll call `weather` to find out.",
+        "Sure. Let me check the forecast for Paris:",
+        "我现在查询巴黎的天气：",
+        "好的，我将调用 `weather` 来查询。",
+    ],
+)
+async def test_15_a_call_that_is_announced_and_not_made_is_asked_for_once(text: str) -> None:
+    async with ScriptedServer(text, Turn(calls=[Call("weather", {"city": "Paris"})]), DONE) as server:
+        events, output = await events_of(server)
+    assert (ran(events), output) == (["sunny in Paris for 1"], DONE)
+    assert [event.text for event in only(events, Notice)] == [
+        "The model announced a call and made none; it is asked again"
+    ]
+    async with ScriptedServer(text, text) as server:
+        _, output = await events_of(server)
+    assert (len(server.requests), output) == (2, text)
+
+
+async def test_15_without_tools_an_announcement_is_an_answer() -> None:
+    async with ScriptedServer("Let me check the forecast:") as server:
+        assert (await Agent(server=server.url).run("Umbrella?")).output == "Let me check the forecast:"
 
 
 async def test_15_model_studios_own_detector_ends_the_run_with_its_words() -> None:
