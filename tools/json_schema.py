@@ -1,4 +1,4 @@
-"""Shortens JSON Schemas for a model: no titles, no noise, references resolved in place."""
+"""JSON Schemas for a model: foreign words for types made JSON's, no titles, no noise, references resolved in place."""
 
 from __future__ import annotations
 
@@ -10,8 +10,78 @@ _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames")
 _FIRST = ("type", "description", "enum")  # the order that people write, and that models have seen
 _REFERENCE = "#/$defs/"
+_SHAPES: dict[str, type] = {**dict.fromkeys(_NAMED, dict), **dict.fromkeys((*_LISTS, "required", "enum"), list)}
+# What Python, Java and JavaScript call JSON's types, in small letters.
+_TYPES = {
+    **{name: name for name in ("object", "array", "string", "number", "integer", "boolean", "null")},
+    **dict.fromkeys(("dict", "map", "hashmap"), "object"),
+    **dict.fromkeys(("list", "tuple", "set", "arraylist"), "array"),
+    **dict.fromkeys(("str", "char"), "string"),
+    **dict.fromkeys(("float", "double"), "number"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    "bool": "boolean",
+    "none": "null",
+}
 
 Schema = dict[str, Any]
+
+
+def normalised(schema: Schema) -> Schema:
+    """A schema that others wrote, in the words of JSON Schema, so that servers take it and arguments can be checked.
+
+    ``dict``, ``float``, ``ArrayList``, ``STRING`` … become JSON's types; a type that nobody knows allows any value, as
+    ``any`` does; what has another shape than JSON Schema gives it (``"required": true``) goes. An ``enum`` of which no
+    member has the type is made to fit: that of a list is one of its items, ``"3"`` of an integer is 3.
+    """
+    result: Schema = {}
+    for key, value in schema.items():
+        if not isinstance(value, _SHAPES.get(key, object)):
+            continue
+        if key == "type":
+            if types := _json_types(value):
+                result[key] = types
+        elif key in _NAMED:
+            result[key] = {label: _normalised(item) for label, item in value.items()}
+        elif key in _LISTS:
+            result[key] = [_normalised(item) for item in value]
+        elif key in _SINGLE:
+            result[key] = _normalised(value)
+        else:
+            result[key] = value
+    return _with_possible_enum(result)
+
+
+def _with_possible_enum(schema: Schema) -> Schema:
+    """A schema that no value would fit, since its type and its enumeration exclude each other, as it must be meant."""
+    from qianda.models.formats.coercion import coerce, has_type
+
+    kind, members = schema.get("type"), schema.get("enum")
+    if not isinstance(kind, str) or not members or any(has_type(member, kind) for member in members):
+        return schema
+    if kind == "array":
+        items = cast("Schema", schema["items"]) if isinstance(schema.get("items"), dict) else {}
+        rest = {key: value for key, value in schema.items() if key != "enum"}
+        return {**rest, "items": {**items, "enum": members}}
+    fitted = [coerce(member, {"type": kind}) for member in members]
+    possible = all(has_type(member, kind) for member in fitted)
+    return {**{key: value for key, value in schema.items() if possible or key != "type"}, "enum": fitted}
+
+
+def _normalised(schema: Any) -> Any:
+    """A schema inside another; in the place of what is none, the one that allows anything."""
+    if isinstance(schema, dict):
+        return normalised(cast("Schema", schema))
+    if isinstance(schema, list):  # ``items``, one for each place
+        return [_normalised(item) for item in cast("list[Any]", schema)]
+    return schema if isinstance(schema, bool) else {}
+
+
+def _json_types(named: Any) -> str | list[str] | None:
+    """JSON's names for one type or several; None when any value is allowed."""
+    if isinstance(named, list):
+        types = [_TYPES.get(str(name).lower()) for name in cast("list[Any]", named)]
+        return None if None in types else list(dict.fromkeys(filter(None, types)))
+    return _TYPES.get(str(named).lower())
 
 
 def compact(schema: Schema) -> Schema:

@@ -15,6 +15,8 @@ _LONGEST_VALUE = 60
 def parse_arguments(name: str, text: str, parameters: dict[str, Any], *, extra: bool) -> dict[str, Any]:
     """Parse and coerce the arguments of a call and check their names.
 
+    An argument that may be left out and may not be ``null`` is left out where it is: models write it so.
+
     Args:
         name: the tool's name, for the error.
         text: what the model wrote; "" is an empty object.
@@ -25,6 +27,7 @@ def parse_arguments(name: str, text: str, parameters: dict[str, Any], *, extra: 
         ToolError: unreadable, missing or unknown arguments, named in one sentence.
     """
     from qianda.models.formats.arguments import coerce, read_object
+    from qianda.models.formats.coercion import types_of
 
     try:
         arguments = read_object(text) if text.strip() else {}
@@ -37,6 +40,10 @@ def parse_arguments(name: str, text: str, parameters: dict[str, Any], *, extra: 
     problems += [f'"{key}" is missing' for key in required if key not in arguments]
     if problems:
         raise complaint(name, problems, parameters)
+    for key in [key for key in arguments if arguments[key] is None and key in known and key not in required]:
+        types = types_of(known[key], parameters)
+        if types and "null" not in types:
+            del arguments[key]
     return cast("dict[str, Any]", coerce(arguments, parameters))
 
 

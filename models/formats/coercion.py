@@ -132,7 +132,7 @@ class _Coercion:
             return True
         schema = resolve(cast("Schema", schema), self._root)
         types = types_of(schema)
-        if types and not any(_is(value, kind) for kind in types):
+        if types and not any(has_type(value, kind) for kind in types):
             return False
         if "enum" in schema and value not in schema["enum"]:
             return False
@@ -167,7 +167,8 @@ def types_of(schema: Schema, root: Schema | None = None, depth: int = 0) -> set[
     return {"array"} if not types and "items" in schema else types
 
 
-def _is(value: Any, kind: str) -> bool:
+def has_type(value: Any, kind: str) -> bool:
+    """Whether a value has one of JSON Schema's types; a type that nobody knows fits any."""
     if isinstance(value, bool):
         return kind == "boolean"
     return isinstance(value, _TYPES.get(kind, (object,))) or (
@@ -177,7 +178,7 @@ def _is(value: Any, kind: str) -> bool:
 
 def _to_type(value: Any, types: set[str]) -> Any:
     """Make a value one of these types, where that says the same in another type."""
-    if not types or any(_is(value, kind) for kind in types):
+    if not types or any(has_type(value, kind) for kind in types):
         return int(value) if isinstance(value, float) and "integer" in types and "number" not in types else value
     if isinstance(value, str):
         for kind in _ORDER:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
-from qianda.tools.json_schema import compact
+from qianda.tools.json_schema import compact, normalised
 from qianda.tools.mcp.connection import MCPConnection
 from qianda.tools.mcp.content import to_result, visible, visible_schema
 from qianda.tools.results import ToolResult
@@ -146,14 +146,11 @@ def _hints(wire: WireTool) -> str:
 
 
 def _object_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """A server's schema with the few keys that everybody relies on in their right types."""
-    properties, required = schema.get("properties"), schema.get("required")
-    return {
-        **schema,
-        "type": "object",
-        "properties": properties if isinstance(properties, dict) else {},
-        "required": required if isinstance(required, list) else [],
-    }
+    """A server's schema in the words of JSON Schema, with the few keys that everybody relies on."""
+    try:
+        return {"properties": {}, "required": [], **normalised(schema), "type": "object"}
+    except RecursionError:  # too deep to be understood: the server itself will judge the arguments
+        return {"type": "object", "properties": {}, "required": []}
 
 
 def _compact(schema: dict[str, Any]) -> dict[str, Any]:
