@@ -15,7 +15,7 @@ from qianda.agents.conversation import valid_text
 from qianda.agents.journal import Journal, open_journal
 from qianda.agents.limits import Limits
 from qianda.agents.output import Output, asked_for
-from qianda.agents.resources import Approve, Resources
+from qianda.agents.resources import Approve, Ask, Resources
 from qianda.agents.result import RunResult, T
 from qianda.agents.run import Run
 from qianda.agents.sessions import Session
@@ -30,6 +30,7 @@ from qianda.models.resolve import Endpoint, resolve
 from qianda.models.thinking import Thinking
 from qianda.tools.function_tool import as_tool
 from qianda.tools.permissions import PermissionMode, Permissions
+from qianda.tools.sandbox import Sandbox, SandboxMode
 from qianda.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ class Agent(Generic[T]):
         limits: what one run may use up.
         permissions: ``read-only``, ``ask`` or ``auto``: what built-in and MCP tools may do.
         approve: who is asked when ``permissions`` is ``ask``; without it such calls are denied.
+        ask: who answers the questions of tools: an async function from a ``Question`` to a text, a dict or None.
         workspace: the folder that tools act in.
+        sandbox: where commands run: ``auto`` (in a sandbox where there is one), ``on`` (or not at all), ``off``, or a
+            ``Sandbox`` with settings of its own.
         journal: where runs are recorded: None for memory, the path of an SQLite file, or a ``Journal``.
         streaming: ask the server for a stream; else for one answer.
         request_timeout: seconds of silence after which a model request counts as hung and is retried; 300 by default.
@@ -85,7 +89,9 @@ class Agent(Generic[T]):
         limits: Limits | None = None,
         permissions: PermissionMode = "ask",
         approve: Approve | None = None,
+        ask: Ask | None = None,
         workspace: str | Path = ".",
+        sandbox: Sandbox | SandboxMode = "auto",
         journal: str | Path | Journal | None = None,
         streaming: bool = True,
         request_timeout: float | None = None,
@@ -104,7 +110,9 @@ class Agent(Generic[T]):
         self.limits = limits or Limits()
         self.permissions = Permissions(permissions)
         self.approve = approve
+        self.ask = ask
         self.workspace = Path(workspace).resolve()
+        self.sandbox = Sandbox.of(sandbox, self.workspace)
         self.streaming = streaming
         self.request_timeout = request_timeout
         self.extra_body = dict(extra_body or {})
@@ -233,8 +241,10 @@ class Agent(Generic[T]):
             journal=journal,
             permissions=self.permissions,
             approve=self.approve,
+            ask=self.ask,
             limits=self.limits,
             workspace=self.workspace,
+            sandbox=self.sandbox,
             notices=notices,
             output=self.output,
             thinking=wanted.on if (wanted := Thinking.of(self.thinking)) else None,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
 from qianda.agents.ladder import Ladder
+from qianda.agents.questions import Questions
 from qianda.agents.resources import Resources
 from qianda.models.errors import ToolError
-from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallRepaired, CallStarted
+from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallRepaired, CallStarted, Notice
 from qianda.models.formats.arguments import fitted
 from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
 from qianda.models.reply import BrokenCall
@@ -178,6 +179,9 @@ class _Call:
             workspace=self._resources.workspace,
             value=run.context,
             progress=progress,
+            notice=lambda text: run.emit(Notice, text=text),
+            sandbox=self._resources.sandbox,
+            asking=Questions(run, self._resources, call.name, self._key).ask,
         )
 
     async def _permitted(self) -> tuple[dict[str, Any], ToolResult | None]:
@@ -222,7 +226,7 @@ class _Call:
         )
 
         async def ask() -> Decision:
-            return await self._run.ask_approval(request, self._resources.approve)
+            return await self._run.questions.ask_approval(request, self._resources.approve)
 
         return await self._resources.journal.step(
             self._run.id, f"{self._key}/approval", ask, kind="approval", repeat="safe", returns=Decision

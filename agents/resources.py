@@ -13,12 +13,15 @@ from qianda.agents.limits import Limits
 from qianda.models.client import Client
 from qianda.models.messages import ToolSchema
 from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
+from qianda.tools.questions import Answer, Question
+from qianda.tools.sandbox import Sandbox
 from qianda.tools.tool import Tool
 
 if TYPE_CHECKING:
     from qianda.agents.output import Output
 
 Approve = Callable[[ApprovalRequest], Awaitable[Decision | bool]]
+Ask = Callable[[Question], Awaitable[Answer]]
 
 
 @dataclass(kw_only=True)
@@ -32,8 +35,10 @@ class Resources:
         journal: where runs are recorded.
         permissions: what may run unasked.
         approve: who is asked, or None.
+        ask: who answers the questions of tools, or None.
         limits: what one run may use up.
         workspace: the folder that tools act in.
+        sandbox: what commands run in, or None.
         notices: what was worth saying while these were opened.
         output: what the answer becomes, or None for text.
         thinking: what was asked for: True, False, or None for the model's default.
@@ -50,6 +55,8 @@ class Resources:
     notices: list[str]
     output: Output[Any] | None = None
     thinking: bool | None = None
+    sandbox: Sandbox | None = None
+    ask: Ask | None = None
 
     @cached_property
     def schemas(self) -> list[ToolSchema]:

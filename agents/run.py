@@ -11,17 +11,16 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
-from qianda.agents.approval import answer_of
 from qianda.agents.conversation import answered, valid_content, valid_text
 from qianda.agents.journal import Journal
 from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
+from qianda.agents.open_questions import OpenQuestions
 from qianda.agents.output import Answer
-from qianda.agents.resources import Approve, Resources
+from qianda.agents.resources import Resources
 from qianda.agents.result import RunResult, T
 from qianda.models.errors import JournalError, LimitReached
 from qianda.models.events import (
-    ApprovalAsked,
     ArgumentsDelta,
     Discarded,
     Event,
@@ -35,15 +34,11 @@ from qianda.models.events import (
 )
 from qianda.models.messages import Content, Message, SystemMessage, Usage, UserMessage
 from qianda.models.reply import CallPiece, Piece, ReasoningPiece, Reset, TextPiece
-from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.permissions import Decision
+from qianda.tools.questions import Answer as UserAnswer
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
-
-NOBODY_ASKED = (
-    "this needs someone's consent and nobody is there to give it; "
-    'it would run with permissions="auto" (on the command line: --yes), or with approve=…'
-)
 
 
 class Run(Generic[T]):
@@ -68,6 +63,7 @@ class Run(Generic[T]):
         self.usage = Usage()
         self.cost: float | None = None
         self.conversation: list[Message] = list(history)
+        self.questions = OpenQuestions(self)
         self._agent = agent
         self._prompt = valid_content(prompt)
         self._session = session
@@ -77,9 +73,6 @@ class Run(Generic[T]):
         self._wake = asyncio.Event()
         self._seq = 0
         self._steering: list[Content] = []
-        self._asked: dict[str, asyncio.Future[Decision]] = {}
-        self._shown: set[str] = set()
-        self._one_question = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._stopped = self._over = self._ended = False
         self._read = self._awaited = False
@@ -111,9 +104,7 @@ class Run(Generic[T]):
 
     async def __anext__(self) -> Event:
         self._read = True
-        for request_id in self._shown:
-            self._settle(request_id, Decision(allowed=False, reason=NOBODY_ASKED, by="nobody"))
-        self._shown.clear()
+        self.questions.give_up()
         while not self._events:
             if self._task is None:
                 raise RuntimeError("A run's events are read inside `async with agent.stream(…) as run:`")
@@ -122,24 +113,27 @@ class Run(Generic[T]):
             self._wake.clear()
             await self._wake.wait()
         event = self._events.popleft()
-        if isinstance(event, ApprovalAsked):
-            self._shown.add(event.request_id)
+        self.questions.show(event)
         return event
 
     def steer(self, content: Content) -> None:
         """Say something to the model while it works; it reads it before its next reply."""
         self._steering.append(valid_content(content))
 
-    def answer(self, request_id: str, decision: Decision | bool) -> None:
-        """Answer an ``ApprovalAsked``, before the next event is asked for; too late for a stopped run, it does nothing.
+    def answer(self, request_id: str, answer: Decision | bool | UserAnswer) -> None:
+        """Answer an ``ApprovalAsked`` or a ``QuestionAsked``, before the next event is asked for.
+
+        One of a stopped run needs no answer any more.
+
+        Args:
+            request_id: the event's.
+            answer: a decision for an approval; for a question a text, the filled-in form, or None to decline.
 
         Raises:
             LookupError: no such question is open.
+            TypeError: the answer is not of the kind that was asked for.
         """
-        if isinstance(decision, bool):
-            decision = Decision(allowed=decision)
-        if not self._settle(request_id, decision):
-            raise LookupError(f"No open question has the id {request_id!r}")
+        self.questions.answer(request_id, Decision(allowed=answer) if isinstance(answer, bool) else answer)
 
     def cancel(self) -> None:
         """Stop: the connection to the server is closed, running tools are cancelled. Does nothing to a finished run."""
@@ -244,17 +238,10 @@ class Run(Generic[T]):
         self._resources.journal.note(self.id, "input", content)
         self.conversation.append(UserMessage(content))
 
-    async def ask_approval(self, request: ApprovalRequest, approve: Approve | None) -> Decision:
-        """Ask whoever can answer; one question at a time."""
-        if approve is None and (not self._watched or (self._awaited and not self._read)):
-            return Decision(allowed=False, reason=NOBODY_ASKED, by="nobody")
-        async with self._one_question:
-            if approve is None:
-                self._asked[request.request_id] = waiting = asyncio.get_running_loop().create_future()
-                self._ask(request)
-                return await waiting
-            self._ask(request)
-            return await answer_of(approve, request)
+    @property
+    def heard(self) -> bool:
+        """Whether somebody reads the events."""
+        return self._watched and (self._read or not self._awaited)
 
     # Inside.
 
@@ -262,25 +249,6 @@ class Run(Generic[T]):
         assert self._task is not None
         self.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-    def _ask(self, request: ApprovalRequest) -> None:
-        import orjson
-
-        self.emit(
-            ApprovalAsked,
-            request_id=request.request_id,
-            call_id=request.call_id,
-            name=request.name,
-            arguments=orjson.dumps(request.arguments).decode(),
-            description=request.description,
-            reason=request.reason,
-        )
-
-    def _settle(self, request_id: str, decision: Decision) -> bool:
-        waiting = self._asked.pop(request_id, None)
-        if waiting is not None and not waiting.done():  # done: the run was stopped meanwhile
-            waiting.set_result(decision)
-        return waiting is not None
 
     async def _main(self) -> None:
         try:

@@ -5,7 +5,7 @@ sequence per run) and ``time`` (seconds since the epoch). ``to_json`` and ``from
 
 The order within one tool call: any number of ``ArgumentsDelta`` while the model writes it, ``CallStarted`` when it is
 whole, ``CallRepaired`` if it had to be mended, ``ApprovalAsked`` if someone has to agree, any number of
-``CallProgress``, then exactly one of ``CallFinished``, ``CallFailed`` and ``CallDenied``.
+``CallProgress`` and ``QuestionAsked``, then exactly one of ``CallFinished``, ``CallFailed`` and ``CallDenied``.
 """
 
 from __future__ import annotations
@@ -165,6 +165,24 @@ class ApprovalAsked(CallEnvelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAsked(CallEnvelope):
+    """A running tool asks the user; answer by ``ask=`` or ``run.answer(request_id, "text" | {…} | None)``.
+
+    Args:
+        request_id: what ``run.answer`` takes.
+        question: for a person.
+        options: answers to choose from; another text may be given all the same.
+        schema: JSON Schema of an object to be filled in, or None where a text is wanted.
+    """
+
+    request_id: str
+    question: str
+    options: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    type: Literal["question_asked"] = "question_asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallProgress(CallEnvelope):
     """A running tool says how far it is, or shows output as it comes."""
 
@@ -259,6 +277,7 @@ Event = (
     | CallRepaired
     | CallForced
     | ApprovalAsked
+    | QuestionAsked
     | CallProgress
     | CallFinished
     | CallFailed

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
+
+from qianda.tools.questions import Asking, Question, ask_nobody
+
+if TYPE_CHECKING:
+    from qianda.tools.sandbox import Sandbox
+    from qianda.tools.tool import Tool
 
 
 def _silent(text: str) -> None:
@@ -14,6 +20,15 @@ def _silent(text: str) -> None:
 
 def _unwatched(path: Path) -> None:
     """A change that nobody wants to take back."""
+
+
+def _forgotten(text: str) -> str:  # noqa: ARG001 - nobody reads it
+    """A text that nobody keeps."""
+    return ""
+
+
+def _unadded(tools: Sequence[Tool]) -> None:
+    """Tools outside of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +43,11 @@ class Context:
         value: what the caller passed as ``context=`` to the run.
         progress: say how far the tool is, or show output as it comes: ``progress(text)``.
         changing: called with a file's path before it is created, changed or deleted, so that it can be undone.
+        notice: tell the person something that is not for the model.
+        sandbox: what commands run in, or None for no sandbox.
+        asking: takes the questions of ``ask``.
+        keep: keep a text that is too long for the model; the name by which it reads the text page by page, or "".
+        add_tools: let the model call further tools from its next reply on.
     """
 
     run_id: str = ""
@@ -37,3 +57,43 @@ class Context:
     value: Any = None
     progress: Callable[[str], None] = _silent
     changing: Callable[[Path], None] = _unwatched
+    notice: Callable[[str], None] = _silent
+    sandbox: Sandbox | None = None
+    asking: Asking = ask_nobody
+    keep: Callable[[str], str] = _forgotten
+    add_tools: Callable[[Sequence[Tool]], None] = _unadded
+
+    @overload
+    async def ask(self, question: str, options: Sequence[str] = ()) -> str | None: ...
+
+    @overload
+    async def ask(
+        self, question: str, options: Sequence[str] = (), *, schema: dict[str, Any]
+    ) -> dict[str, Any] | None: ...
+
+    async def ask(
+        self, question: str, options: Sequence[str] = (), *, schema: dict[str, Any] | None = None
+    ) -> str | dict[str, Any] | None:
+        """Ask the user, and wait for the answer; a sync tool writes ``asyncio.run(context.ask(…))``.
+
+        The call's timeout stands still meanwhile, and a resumed run does not ask again.
+
+        Args:
+            question: for a person.
+            options: answers to choose from; another text may come all the same.
+            schema: JSON Schema of a form (an object) to be filled in.
+
+        Returns:
+            The text, or the filled-in form where a schema is given; None when the user declined.
+
+        Raises:
+            ToolError: nobody is there to answer, or the answer does not fit the form.
+        """
+        asked = Question(
+            question=question,
+            options=tuple(options),
+            schema=schema,
+            run_id=self.run_id,
+            call_id=self.call_id,
+        )
+        return asked.read(await self.asking(asked))

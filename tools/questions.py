@@ -1,0 +1,63 @@
+"""What a running tool may ask the user, and how an answer is fitted to what was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from qianda.models.errors import ToolError
+
+Answer = str | dict[str, Any] | None
+
+NOBODY = "nobody is there to answer questions; go on with your best judgement and say what you assumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question of a tool to the user.
+
+    Args:
+        question: what is asked, for a person.
+        options: answers to choose from; another text may be given all the same.
+        schema: JSON Schema of a form, an object, or None where a text is wanted.
+        request_id: what ``run.answer`` takes.
+        run_id: the run that it belongs to.
+        call_id: the call that asks.
+    """
+
+    question: str
+    options: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None
+    request_id: str = ""
+    run_id: str = ""
+    call_id: str = ""
+
+    def read(self, answer: Answer) -> Answer:
+        """The answer, as it was asked for: a text, or an object that fits the form; None when it was declined.
+
+        Raises:
+            ToolError: it does not fit.
+        """
+        from qianda.tools.validation import parse_arguments
+
+        if answer is None or self.schema is None:
+            return answer if answer is None or isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        fields = list(self.schema.get("properties", {}))
+        if isinstance(answer, str) and len(fields) == 1 and not answer.lstrip().startswith("{"):
+            answer = {fields[0]: answer}
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        return parse_arguments("the user's answer", text, self.schema, extra=True)
+
+
+Asking = Callable[[Question], Awaitable[Answer]]
+
+
+async def ask_nobody(question: Question) -> Answer:  # noqa: ARG001 - nobody hears it
+    """Where there is no one to ask.
+
+    Raises:
+        ToolError: always.
+    """
+    raise ToolError(NOBODY)
