@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from qianda.tools.sandbox import Sandbox
+
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 # Programs that think that nobody reads along neither colour their output nor wait for an answer.
 _PLAIN = {"TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
@@ -65,7 +67,7 @@ class Child:
 
 
 @contextlib.asynccontextmanager
-async def run_child(arguments: Sequence[str], *, folder: Path) -> AsyncGenerator[Child]:
+async def run_child(arguments: Sequence[str], *, folder: Path, sandbox: Sandbox | None = None) -> AsyncGenerator[Child]:
     """Start a process; when the block is left, also by cancellation, it and its descendants are dead.
 
     The pipe is our own: asyncio's processes count as running for as long as anyone holds their pipes open.
@@ -73,10 +75,14 @@ async def run_child(arguments: Sequence[str], *, folder: Path) -> AsyncGenerator
     Args:
         arguments: the program and its arguments.
         folder: where it runs.
+        sandbox: what it runs in, or None for no sandbox.
 
     Raises:
         OSError: it cannot be started.
+        ConfigurationError: there is no sandbox here, and one is required.
     """
+    if sandbox is not None:
+        arguments = await asyncio.to_thread(sandbox.wrap, arguments, folder)
     loop = asyncio.get_running_loop()
     read_end, write_end = os.pipe()
     try:

@@ -36,12 +36,18 @@ async def run_command(command: str, context: Context, timeout: int = 120) -> Too
     shell = shutil.which("bash") or "/bin/sh"
     output = Output(_LONGEST_OUTPUT)
     try:
-        async with run_child([shell, "-c", command], folder=resolve(context.workspace, ".")) as child:
+        folder, sandbox = resolve(context.workspace, "."), context.sandbox
+        async with run_child([shell, "-c", command], folder=folder, sandbox=sandbox) as child:
+            if sandbox is not None and (warning := sandbox.warn()):
+                context.notice(warning)
             end = await _run(child, output, context, seconds)
     except (OSError, ValueError) as error:
         raise ToolError(f"the command cannot be started: {error}") from None
     text = output.text().rstrip("\n") or "(no output)"
-    return ToolResult(f"{text}\n[{end}]", failed=not end.startswith("exit code 0"))
+    failed = not end.startswith("exit code 0")
+    if failed and sandbox is not None and (reason := sandbox.explain(text)):
+        text += f"\n{reason}"
+    return ToolResult(f"{text}\n[{end}]", failed=failed)
 
 
 async def _run(child: Child, output: Output, context: Context, seconds: int) -> str:
