@@ -41,6 +41,7 @@ class Ladder:
         self._due: tuple[int, str, str] | None = None
         self._repetition = Repetition()
         self._nudged = False
+        self._document: Forced | None = None
 
     def refusal(self, calls: Sequence[ToolCall]) -> str:
         """What the calls of a reply are answered with instead of being run, or ""; see ``Repetition``."""
@@ -75,13 +76,13 @@ class Ladder:
     async def ask(self, run: Run[Any], resources: Resources, turn: int, ask: Ask) -> Reply:
         """Ask for a reply: with the call forced if that is due, and without force where that does not work."""
         if self._due is None or self._due[0] != turn:
-            return await ask(None)
+            return await self._unforced(run, ask)
         _, name, reason = self._due
         endpoint = resources.client.endpoint
         forced = force_call(endpoint.kind, find_family(endpoint.model), resources.schemas, name or None)
         run.emit(CallForced, name=name, how=forced.how if forced else "", reason=reason)
         if forced is None:
-            return await ask(None)
+            return await self._unforced(run, ask)
         try:
             reply = await ask(forced)
             if reply.calls or reply.finish != "length":
@@ -90,7 +91,17 @@ class Ladder:
         except (ServerRefused, ServerOverloaded) as error:
             cause = f"A call could not be forced: {error.message}"
         run.emit(Retrying, cause=cause, attempt=2, wait=0.0, discard=True)
-        return await ask(None)
+        return await self._unforced(run, ask)
+
+    async def _unforced(self, run: Run[Any], ask: Ask) -> Reply:
+        """Ask freely; from a stream that lost what the model wrote on, in one document."""
+        reply = await ask(self._document)
+        if reply.lost and self._document is None:
+            self._document = Forced("", {"stream": False, "stream_options": None}, None)
+            cause = "The server passed on nothing of what the model wrote: its tool parser may be for another format"
+            run.emit(Retrying, cause=cause, attempt=2, wait=0.0, discard=True)
+            reply = await ask(self._document)
+        return reply
 
     def nudged(self, run: Run[Any], resources: Resources, reply: Reply) -> bool:
         """Say to the model, once a run, that it announced a call and made none; whether it was said.

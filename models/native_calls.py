@@ -10,7 +10,7 @@ from typing import Any, cast
 from qianda.models.formats.arguments import mended, read_object
 from qianda.models.formats.call import cut_off, nameless, unreadable, whole
 from qianda.models.formats.json_scan import JsonScan
-from qianda.models.formats.json_text import write_value
+from qianda.models.formats.json_text import read_value, write_value
 from qianda.models.reply import BrokenCall, CallPiece, Piece, WholeCall
 
 _SPARE = "}],; \t\r\n"
@@ -79,7 +79,11 @@ class NativeCalls:
         Args:
             cut: the output was cut, so the last call may be half of what the model meant.
         """
-        return [_judge(call, cut=cut and call is self._calls[-1]) for call in self._calls]
+        given: list[WholeCall | BrokenCall] = []
+        for call in self._calls:
+            given += [_judge(call, cut=cut and call is self._calls[-1])]
+            given += [whole(next(self._indexes), name, arguments) for name, arguments in _more_calls(call)]
+        return given
 
     def _find(self, call_id: str, key: int, name: str, text: str) -> _Call:
         """The call that a delta belongs to, made where it is a new one."""
@@ -137,11 +141,23 @@ def _judge(call: _Call, *, cut: bool) -> WholeCall | BrokenCall:
     if cut and not call.ended:
         return cut_off(call.index, call.name, text)
     try:
-        if not _repeats(behind, text):
+        if not _repeats(behind, text) and not _more_calls(call):
             read_object(text + behind)
         return whole(call.index, call.name, read_object(text), call_id=call.id, repaired=mended(text))
     except ValueError as error:
         return unreadable(call.index, call.name, text + behind, error)
+
+
+def _more_calls(call: _Call) -> list[tuple[str, dict[str, Any]]]:
+    """The further calls of a list of calls, which vLLM's Hermes parser streams behind the arguments of the first."""
+    rest = "".join(call.behind).lstrip(_SPARE)
+    if not rest.startswith('{"name"'):
+        return []
+    try:
+        entries = cast("list[Any]", read_value(f"[{rest.rstrip().removesuffix(']')}]"))
+        return [(str(entry["name"]), read_object(write_value(entry.get("arguments")))) for entry in entries]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def _repeats(behind: str, text: str) -> bool:

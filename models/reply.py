@@ -100,6 +100,10 @@ class FinishPiece:
 Piece = TextPiece | ReasoningPiece | Reset | CallPiece | WholeCall | BrokenCall | UsagePiece | FinishPiece
 
 
+LOST_TOKENS = 8
+"""So many may go into tags and line breaks around an answer that is truly empty."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One whole reply of the model.
@@ -119,6 +123,13 @@ class Reply:
     broken: tuple[BrokenCall, ...] = ()
     usage: Usage = NO_USAGE
     finish: Finish = "stop"
+
+    @property
+    def lost(self) -> bool:
+        """The server counted an answer and passed on none: vLLM drops from a stream the call that it cannot read."""
+        told = self.text.strip() or self.calls or self.broken or self.finish != "stop"
+        uncounted = self.reasoning and not self.usage.reasoning_tokens
+        return not told and not uncounted and self.usage.output_tokens - self.usage.reasoning_tokens > LOST_TOKENS
 
     def message(self) -> AssistantMessage:
         """The reply as a message of the conversation."""

@@ -144,6 +144,18 @@ def test_broken_arguments_of_vllm_that_can_be_repaired(arguments: str) -> None:
         assert calls(read(delta(call_id="a", name="read_file"), *map(delta, parts))) == [A]
 
 
+# As vLLM 0.32 streams a JSON list of calls with its Hermes parser: one call, the others behind its arguments.
+@pytest.mark.parametrize("end", ["]", ""])
+def test_a_list_of_calls_that_vllm_streams_as_one(end: str) -> None:
+    behind = ', {"name": "read_file", "arguments": {"path": "b.txt"}}, {"name": "now"}'
+    arguments = '{"path": "a.txt"}}' + behind + end
+    for size in (1, 5, 200):
+        parts = [arguments[start : start + size] for start in range(0, len(arguments), size)]
+        reply = read(delta(call_id="a", name="read_file"), *map(delta, parts))
+        assert [(name, value) for _, name, value in calls(reply)] == [A[1:], B[1:], ("now", {})]
+        assert not reply.broken
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
