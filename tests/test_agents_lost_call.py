@@ -20,8 +20,8 @@ async def test_what_a_stream_lost_is_asked_for_in_one_document(reasoning: str) -
     # As vLLM streams a call in XML with its Hermes parser: nothing but the count of its tokens.
     lost = Turn(reasoning=reasoning, usage=Usage(300, 40, reasoning_tokens=6 if reasoning else 0))
     call = Turn(raw="<tool_call>\n<function=weather>\n<parameter=city>\nUlm\n</parameter>\n</function>\n</tool_call>")
-    async with ScriptedServer(lost, call, "sunny") as server:
-        async with Agent(server=server.url, tools=[weather]).stream("go") as run:
+    async with ScriptedServer(lost, call, "sunny") as server, Agent(server=server.url, tools=[weather]) as agent:
+        async with agent.stream("go") as run:
             events = [event async for event in run]
     assert run.result.output == "sunny"
     assert [bool(request.get("stream")) for request in server.requests] == [True, False, False]
