@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from qianda.models.client import Retry
+from qianda.models.attempts import Retry
 from qianda.models.events import Retrying
 from qianda.models.reply import Piece, Reply, merge
 

@@ -12,7 +12,7 @@ import orjson
 from qianda.models.errors import ServerError, ServerOverloaded, ServerUnreachable
 from qianda.models.failures import classify, error_of, explain_refusal, status_of, text_in_error
 from qianda.models.http import Response, send, sse_data
-from qianda.models.ollama import NativeChunks, native_body, native_url, ndjson
+from qianda.models.ollama import NativeChunks, ndjson
 from qianda.models.reader import ReplyReader
 from qianda.models.reply import CallPiece, FinishPiece, Piece, TextPiece
 from qianda.models.resolve import Endpoint, bearer
@@ -29,25 +29,28 @@ class Exchange:
         endpoint: the server and model.
         http: the pooled HTTP client.
         patience: options of each request: how long silence may last.
+        url: where requests go.
+        native: that is Ollama's own interface, which streams lines of JSON.
     """
 
-    def __init__(self, endpoint: Endpoint, http: AsyncClient, patience: dict[str, Any]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, http: AsyncClient, patience: dict[str, Any], *, url: str, native: bool
+    ) -> None:
         self._endpoint = endpoint
         self._http = http
         self._patience = patience
+        self._url = url
+        self._native = native
         self._headers = bearer(endpoint.api_key)
-        self.reached = False
-        """A server has answered, if only once."""
 
     async def once(
-        self, body: bytes, reader: ReplyReader, *, native: bool, last: bool, deadline: float
+        self, body: bytes, reader: ReplyReader, *, last: bool, deadline: float
     ) -> AsyncGenerator[list[Piece]]:
         """Make one request.
 
         Args:
-            body: of a chat completion.
+            body: of the request.
             reader: of this reply.
-            native: the request goes to Ollama's own interface.
             last: what there is of an answer that breaks off is better than nothing.
             deadline: on the clock of ``time.monotonic``; an answer that still trickles then is given up.
 
@@ -57,23 +60,21 @@ class Exchange:
         Raises:
             ServerError: no answer, or none that can be read.
         """
-        url = native_url(self._endpoint.url) if native else f"{self._endpoint.url}/chat/completions"
-        body = native_body(body) if native else body
-        async with send(self._http, "POST", url, headers=self._headers, content=body, **self._patience) as response:
-            self.reached = True
+        sending = send(self._http, "POST", self._url, headers=self._headers, content=body, **self._patience)
+        async with sending as response:
             if response.status_code != 200:
                 yield self._refused(response, await response.aread(), reader)
                 return
             blocks = response.aiter_bytes()
             kind = str(response.headers.get("content-type", ""))
-            if not native and not kind.startswith("text/event-stream"):
+            if not self._native and not kind.startswith("text/event-stream"):
                 whole = await response.aread()
                 if not whole.lstrip().startswith((b"data:", b"event:", b"id:", b": ")):
                     yield self._whole(whole, reader)
                     return
                 blocks = _one(whole)  # a stream that calls itself something else
-            lines = ndjson(blocks) if native else sse_data(blocks)
-            async with aclosing(lines), aclosing(self._stream(lines, reader, native=native, last=last)) as batches:
+            lines = ndjson(blocks) if self._native else sse_data(blocks)
+            async with aclosing(lines), aclosing(self._stream(lines, reader, last=last)) as batches:
                 async for pieces in batches:
                     yield pieces
                     if time.monotonic() > deadline:
@@ -83,9 +84,9 @@ class Exchange:
                         )
 
     async def _stream(
-        self, lines: AsyncIterator[list[bytes]], reader: ReplyReader, *, native: bool, last: bool
+        self, lines: AsyncIterator[list[bytes]], reader: ReplyReader, *, last: bool
     ) -> AsyncGenerator[list[Piece]]:
-        chunks = NativeChunks() if native else None
+        chunks = NativeChunks() if self._native else None
         finished = called = recovered = False
         given: list[Piece] = []  # the latest of what was given
         async for block in lines:

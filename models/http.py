@@ -114,11 +114,6 @@ def explain(error: Exception, url: str) -> QiandaError | None:
     return None
 
 
-def is_connect_error(error: BaseException | None) -> bool:
-    """Whether the request never reached a server."""
-    return error is not None and bool(_names(error) & {"ConnectError", "ConnectTimeout"})
-
-
 def is_silence(error: BaseException | None) -> bool:
     """Whether a server that was reached did not answer in time."""
     return error is not None and "ReadTimeout" in _names(error)

@@ -29,7 +29,7 @@ from qianda import (
     files,
     tool,
 )
-from qianda.models import client as client_module
+from qianda.models import attempts as attempts_module
 from qianda.models.events import (
     ApprovalAsked,
     CallDenied,
@@ -52,7 +52,7 @@ from qianda.testing import Call, Fault, ScriptedServer, Turn
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(client_module, "_wait", lambda attempt, error: 0.0)
+    monkeypatch.setattr(attempts_module, "wait_after", lambda attempt, error: 0.0)
 
 
 @tool
@@ -363,7 +363,7 @@ async def test_an_overload_that_lasts_is_one_error() -> None:
     async with ScriptedServer(default=Fault.status(503)) as server:
         with pytest.raises(ServerOverloaded):
             await Agent(server=server.url).run("go")
-    assert len(server.requests) == client_module.ATTEMPTS
+    assert len(server.requests) == attempts_module.ATTEMPTS
 
 
 async def test_nothing_listens() -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from qianda import Agent, ModelOutputError, ServerRefused, tool
-from qianda.models import client as client_module
+from qianda.models import attempts as attempts_module
 from qianda.models.events import (
     CallFailed,
     CallFinished,
@@ -35,7 +35,7 @@ DONE = "It is sunny."
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(client_module, "_wait", lambda attempt, error: 0.0)
+    monkeypatch.setattr(attempts_module, "wait_after", lambda attempt, error: 0.0)
 
 
 @tool

@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from qianda.models import client as client_module
+from qianda.models import attempts as attempts_module
 from qianda.models import http as http_module
-from qianda.models.client import Client, Retry
+from qianda.models.attempts import Retry
+from qianda.models.client import Client
 from qianda.models.errors import (
     QiandaError,
     QuotaExceeded,
@@ -39,7 +40,7 @@ HTML = {"content-type": "text/html"}
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(client_module, "_wait", lambda attempt, error: 0.0)
+    monkeypatch.setattr(attempts_module, "wait_after", lambda attempt, error: 0.0)
 
 
 class Odd(LoopbackServer):
@@ -168,7 +169,7 @@ async def test_a_server_that_never_says_when_it_is_done_is_believed_in_the_end()
     async with Odd((200, SSE, [event("Good "), event("day")])) as server:
         reply, retries = await ask(server)
     assert (reply.text, reply.finish) == ("Good day", "length")
-    assert len(retries) == client_module.ATTEMPTS - 1
+    assert len(retries) == attempts_module.ATTEMPTS - 1
 
 
 async def test_half_a_call_of_such_a_server_is_not_guessed() -> None:
@@ -236,6 +237,21 @@ class TestClientsOfUsers:
         assert seen[0].extensions["timeout"]["read"] == http_module.IDLE_SECONDS
         assert seen[0].headers["x-team"] == "blue"
         assert seen[0].headers["authorization"] == "Bearer mine"
+
+    async def test_a_connection_that_fails_under_load_is_tried_again(self, package: str) -> None:
+        module: Any = __import__(package)
+        answers = iter([module.ConnectTimeout("busy"), module.ConnectError("refused")])
+
+        def answer(request: Any) -> Any:
+            for failure in answers:
+                raise failure
+            return module.Response(200, headers=SSE, content=b"".join(WHOLE))
+
+        http = module.AsyncClient(transport=module.MockTransport(answer))
+        async with Odd((200, {}, [b""])) as server:
+            reply, retries = await ask(server, http)
+        assert reply.text == "Good day"
+        assert [retry.attempt for retry in retries] == [2, 3]
 
     async def test_its_errors_are_ours(self, package: str) -> None:
         module: Any = __import__(package)

@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from qianda.models import client as client_module
-from qianda.models.client import Client, Retry
+from qianda.models import attempts as attempts_module
+from qianda.models.attempts import Retry
+from qianda.models.client import Client
 from qianda.models.errors import (
     ContextTooLong,
     QuotaExceeded,
@@ -264,7 +265,7 @@ OK = stream(delta(content="Good "), delta("stop", content="day"))
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(client_module, "_wait", lambda attempt, error: 0.0)
+    monkeypatch.setattr(attempts_module, "wait_after", lambda attempt, error: 0.0)
 
 
 def client_of(server: Failing, http: Any, **options: Any) -> Client:
@@ -378,7 +379,7 @@ async def test_the_wait_is_what_the_server_asks_for() -> None:
 def test_waits_grow_and_differ() -> None:
     random.seed(1)
     error = ServerOverloaded("busy")
-    waits = [[client_module._wait(attempt, error) for _ in range(50)] for attempt in (1, 2, 3, 9)]
+    waits = [[attempts_module.wait_after(attempt, error) for _ in range(50)] for attempt in (1, 2, 3, 9)]
     assert all(max(before) < min(after) for before, after in pairwise(waits))
     assert all(len(set(some)) > 40 for some in waits)
     assert max(waits[-1]) < 10

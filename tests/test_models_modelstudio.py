@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from qianda import Agent, ConfigurationError, ServerRefused, tool
-from qianda.models.client import Client, Retry
+from qianda.models.attempts import Retry
+from qianda.models.client import Client
 from qianda.models.http import open_http
 from qianda.models.messages import SystemMessage, ToolSchema, Usage, UserMessage
 from qianda.models.modelstudio import SMALLEST_CACHE, studio_fields, with_cache_marks

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qianda.models import client as client_module
-from qianda.models.client import Client, Retry
+from qianda.models import attempts as attempts_module
+from qianda.models.attempts import Retry
+from qianda.models.client import Client
 from qianda.models.errors import ServerOverloaded, ServerRefused
 from qianda.models.http import open_http
 from qianda.models.messages import (
@@ -40,7 +41,7 @@ TOOL = ToolSchema("look", "Looks.", {"type": "object", "properties": {"at": {"ty
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(client_module, "_wait", lambda attempt, error: 0.0)
+    monkeypatch.setattr(attempts_module, "wait_after", lambda attempt, error: 0.0)
 
 
 def line(**message: Any) -> dict[str, Any]:

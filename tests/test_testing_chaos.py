@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from qianda import Agent
-from qianda.models import client as client_module
+from qianda.models import attempts as attempts_module
 from qianda.testing import ChaosServer
 from qianda.testing.chaos import ROWS, Answer, Row
 from qianda.testing.chaos.server import Shape
@@ -20,7 +20,7 @@ BY_NAME = {row.name: row for row in ROWS}
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr(client_module, "_wait", lambda attempt, error: 0.0)
+    monkeypatch.setattr(attempts_module, "wait_after", lambda attempt, error: 0.0)
 
 
 @pytest.mark.parametrize(
