@@ -20,8 +20,10 @@ from qianda.cli.options import (
     KeyOption,
     MCPOption,
     ModelOption,
+    NetworkOption,
     Permissions,
     PermissionsOption,
+    SandboxOption,
     ServerOption,
     SessionOption,
     ThinkingOption,
@@ -92,6 +94,8 @@ def chat_command(
     thinking_budget: BudgetOption = None,
     permissions: PermissionsOption = None,
     yes: YesOption = False,
+    sandbox: SandboxOption = None,
+    network: NetworkOption = None,
     mcp: MCPOption = None,
     cwd: FolderOption = ".",
     session: SessionOption = None,
@@ -102,7 +106,8 @@ def chat_command(
     """The agent framework for Qwen. Without a command: chat in the terminal."""
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
-        if any((server, model, api_key_env, *thought, permissions, yes, mcp, cwd != ".", session)):
+        boxed = (sandbox is not None, network is not None)
+        if any((server, model, api_key_env, *thought, permissions, yes, *boxed, mcp, cwd != ".", session)):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
         return DONE
@@ -114,6 +119,8 @@ def chat_command(
         api_key_env=api_key_env,
         thinking=_thinking(thinking, effort, thinking_budget),
         permissions=_permissions(permissions, yes=yes),
+        sandbox=sandbox,
+        network=network,
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
     )
@@ -157,6 +164,8 @@ def run_command(
     thinking_budget: BudgetOption = None,
     permissions: PermissionsOption = None,
     yes: YesOption = False,
+    sandbox: SandboxOption = None,
+    network: NetworkOption = None,
     mcp: MCPOption = None,
     cwd: FolderOption = ".",
     session: SessionOption = None,
@@ -178,6 +187,8 @@ def run_command(
         api_key_env=api_key_env,
         thinking=_thinking(thinking, effort, thinking_budget),
         permissions=_permissions(permissions, yes=yes),
+        sandbox=sandbox,
+        network=network,
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
         max_turns=max_turns,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qianda.models.config import Config, PermissionMode, data_dir, load_config
 from qianda.models.errors import ConfigurationError, JournalError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
     from qianda.models.thinking import Thinking
     from qianda.tools.mcp import MCPServer
+    from qianda.tools.sandbox import Sandbox
 
 Notify = Callable[[str], None]
 
@@ -34,6 +35,8 @@ class Choices:
         api_key_env: name of the environment variable with the API key.
         thinking: on, off, how much, or None.
         permissions: what tools may do unasked.
+        sandbox: whether commands run in a sandbox: True for it or not at all.
+        network: whether commands in the sandbox may use the network.
         mcp: commands of MCP servers.
         max_turns: model replies at most.
     """
@@ -44,6 +47,8 @@ class Choices:
     api_key_env: str | None = None
     thinking: Thinking | bool | None = None
     permissions: PermissionMode | None = None
+    sandbox: bool | None = None
+    network: bool | None = None
     mcp: tuple[str, ...] = ()
     max_turns: int | None = None
 
@@ -129,6 +134,7 @@ async def open_agent(choices: Choices, *, stack: ExitStack, notify: Notify, appr
         workspace=choices.workspace,
         thinking=config.thinking if choices.thinking is None else choices.thinking,
         permissions=choices.permissions or config.permissions,
+        sandbox=_sandbox(choices, config),
         mcp_servers=servers,
         approve=approve,
         journal=open_record(stack, notify),
@@ -152,6 +158,15 @@ def open_record(stack: ExitStack, notify: Notify) -> Journal:
         return open_journal(None)
     stack.callback(journal.close)
     return journal
+
+
+def _sandbox(choices: Choices, config: Config) -> Sandbox | Literal["off"]:
+    """What commands run in; a network of the sandbox goes with the settings, not with each command."""
+    from qianda.tools.sandbox import Sandbox
+
+    mode = config.sandbox if choices.sandbox is None else "on" if choices.sandbox else "off"
+    network = config.network if choices.network is None else choices.network
+    return "off" if mode == "off" else Sandbox(network=network, required=mode == "on")
 
 
 def _mcp_servers(choices: Choices, notify: Notify) -> list[MCPServer]:

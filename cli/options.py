@@ -35,6 +35,16 @@ PermissionsOption = Annotated[
     Permissions | None, typer.Option("--permissions", help="What tools may do unasked.", show_default=False)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="The same as --permissions auto.")]
+SandboxOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--sandbox/--no-sandbox", help="Run commands in a sandbox or not at all; or without one.", show_default=False
+    ),
+]
+NetworkOption = Annotated[
+    bool | None,
+    typer.Option("--network/--no-network", help="Let commands in the sandbox use the network.", show_default=False),
+]
 MCPOption = Annotated[
     list[str] | None, typer.Option("--mcp", metavar="COMMAND", help="MCP server to take tools from; repeatable.")
 ]

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from qianda.models.errors import ConfigurationError
 
 PermissionMode = Literal["read-only", "ask", "auto"]
 PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "auto")  # from tight to loose
+SandboxMode = Literal["on", "auto", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,16 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             Setting("api_keys", "keys", "keys of other servers", secret=True),
             Setting("thinking", "switch", "let the model think before it answers"),
             Setting("permissions", "choice", "what tools may do unasked", allowed=PERMISSION_MODES),
+            Setting(
+                "sandbox", "choice", "where commands run: auto is where there is one", allowed=get_args(SandboxMode)
+            ),
+            Setting("network", "switch", "let commands in the sandbox use the network"),
         )
     }
+)
+# What a folder that is not trusted may set, each to a value that is tighter than the user's: from tight to loose.
+_TIGHTENED: Mapping[str, tuple[object, ...]] = MappingProxyType(
+    {"permissions": PERMISSION_MODES, "sandbox": get_args(SandboxMode), "network": (False, True)}
 )
 
 
@@ -79,6 +88,8 @@ class Config:
         api_keys: keys by server name or URL.
         thinking: on, off, or None for the model's own default.
         permissions: what tools may do unasked.
+        sandbox: whether commands run in a sandbox.
+        network: whether commands in the sandbox may use the network.
         origins: for each key that was set, where: a file or ``environment NAME``.
         files: the configuration files that were read, in order.
         ignored: sentences: what a folder that is not trusted wanted and did not get.
@@ -90,6 +101,8 @@ class Config:
     api_keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     thinking: bool | None = None
     permissions: PermissionMode = "ask"
+    sandbox: SandboxMode = "auto"
+    network: bool = False
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     files: tuple[Path, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -242,13 +255,15 @@ def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
 
 
 def _tighten(config: Config, values: Mapping[str, Any], path: Path) -> Config:
-    """``config`` with what a folder that is not trusted may change: tighter permissions."""
-    ignored = [f"{path} sets {key}" for key in values if key != "permissions"]
-    wanted = values.get("permissions")
-    if wanted is not None and PERMISSION_MODES.index(wanted) < PERMISSION_MODES.index(config.permissions):
-        config = replace(config, permissions=wanted, origins={**config.origins, "permissions": str(path)})
-    elif wanted is not None and wanted != config.permissions:
-        ignored.append(f"{path} sets permissions to {wanted}")
+    """``config`` with what a folder that is not trusted may change: tighter permissions, a tighter sandbox."""
+    ignored = [f"{path} sets {key}" for key in values if key not in _TIGHTENED]
+    for key, order in _TIGHTENED.items():
+        wanted, held = values.get(key), getattr(config, key)
+        if wanted is not None and order.index(wanted) < order.index(held):
+            changed: dict[str, Any] = {key: wanted}
+            config = replace(config, **changed, origins={**config.origins, key: str(path)})
+        elif wanted is not None and wanted != held:
+            ignored.append(f"{path} sets {key} to {str(wanted).lower()}")
     return replace(config, ignored=(*config.ignored, *ignored))
 
 

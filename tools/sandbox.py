@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from qianda.models.config import SandboxMode
 from qianda.models.errors import ConfigurationError
 from qianda.tools.sandbox_walls import Walls, bubblewrap, process_group, seatbelt
-
-SandboxMode = Literal["auto", "on", "off"]
 
 NO_NETWORK = (
     "[the sandbox has no network. Tell the user, who can allow it: --network, "
@@ -63,13 +62,12 @@ class Sandbox:
     workspace: Path | None = None
 
     @classmethod
-    def of(cls, wanted: Sandbox | SandboxMode, workspace: Path, *, network: bool = False) -> Sandbox | None:
+    def of(cls, wanted: Sandbox | SandboxMode, workspace: Path) -> Sandbox | None:
         """The sandbox for a workspace, or None where none is wanted.
 
         Args:
             wanted: ``auto`` (where there is one), ``on`` (or it is an error), ``off``, or a sandbox as it is.
             workspace: the folder that commands work in.
-            network: for the words: whether commands may use it.
 
         Raises:
             ConfigurationError: it is none of these.
@@ -78,7 +76,7 @@ class Sandbox:
             return replace(wanted, workspace=workspace)
         if wanted not in get_args(SandboxMode):
             raise ConfigurationError(f'there is no sandbox "{wanted}"', cure='Use "auto", "on", "off" or Sandbox(…)')
-        return None if wanted == "off" else cls(network=network, required=wanted == "on", workspace=workspace)
+        return None if wanted == "off" else cls(required=wanted == "on", workspace=workspace)
 
     @property
     def problem(self) -> str:
