@@ -17,6 +17,8 @@ from qianda.models.wire import tool_body
 # reply is cut there, and then asked for without force.
 FORCED_TOKENS = 4_096
 THINKING_TOKENS = 16_384
+# Seen of vLLM 0.32: a choice forces a call of the tool, but its arguments fit the schema only where the tool is strict.
+_STRICT = ("vllm",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,15 @@ def force_call(kind: ServerKind, family: Family, tools: Sequence[ToolSchema], na
 
 def _choice(kind: ServerKind, family: Family, meant: Sequence[ToolSchema]) -> tuple[str, dict[str, Any]] | None:
     named = {"tool_choice": {"type": "function", "function": {"name": meant[0].name}}} if len(meant) == 1 else None
+    bodies = [tool_body(tool) for tool in meant]
+    strict = kind.kind in _STRICT
+    for body in bodies if strict else ():
+        body["function"]["strict"] = True
     if named and "named" in kind.tool_choice:
-        return "named choice", named
+        return "named choice", {**named, "tools": bodies} if strict else named
     if "required" in kind.tool_choice:
         # Where no choice can be named, only the one tool is offered.
-        return "required", {"tool_choice": "required", "tools": [tool_body(tool) for tool in meant]}
+        return "required", {"tool_choice": "required", "tools": bodies}
     if kind.is_model_studio:
         return None
     thinking = None if family.thinking == "only" else False

@@ -41,7 +41,14 @@ def test_a_named_choice_where_there_is_one(kind: str) -> None:
     forced = force(kind)
     assert forced is not None
     assert (forced.how, forced.fields["tool_choice"], forced.thinking) == ("named choice", NAMED, OFF)
-    assert "tools" not in forced.fields
+    assert ("tools" in forced.fields) == (kind == "vllm")
+
+
+def test_vllm_holds_arguments_to_the_schema_of_a_strict_tool_alone() -> None:
+    for asked in (fields("vllm"), fields("vllm", None)):
+        assert all(tool["function"]["strict"] for tool in asked["tools"])
+    assert [tool["function"]["name"] for tool in fields("vllm")["tools"]] == ["weather"]
+    assert "strict" not in fields("sglang", None)["tools"][0]["function"]
 
 
 @pytest.mark.parametrize("kind", ["llamacpp", "embedded", "lmstudio"])
