@@ -12,7 +12,7 @@ from qianda.models.errors import ModelOutputError, ServerOverloaded, ServerRefus
 from qianda.models.events import CallForced, Notice, Retrying
 from qianda.models.family import find_family
 from qianda.models.forcing import Forced, force_call
-from qianda.models.messages import Content, Message, TextPart, ToolCall, ToolMessage
+from qianda.models.messages import NO_USAGE, Content, Message, TextPart, ToolCall, ToolMessage, Usage
 from qianda.models.reply import Reply
 
 if TYPE_CHECKING:
@@ -75,6 +75,18 @@ class Ladder:
 
     async def ask(self, run: Run[Any], resources: Resources, turn: int, ask: Ask) -> Reply:
         """Ask for a reply: with the call forced if that is due, and without force where that does not work."""
+        spent: list[Usage] = []
+
+        async def counted(forced: Forced | None) -> Reply:
+            reply = await ask(forced)
+            spent.append(reply.usage)
+            return reply
+
+        reply = await self._ask(run, resources, turn, counted)
+        # What was thrown away has cost something too.
+        return reply if len(spent) == 1 else replace(reply, usage=sum(spent, NO_USAGE))
+
+    async def _ask(self, run: Run[Any], resources: Resources, turn: int, ask: Ask) -> Reply:
         if self._due is None or self._due[0] != turn:
             return await self._unforced(run, ask)
         _, name, reason = self._due

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
@@ -211,8 +212,8 @@ class Run(Generic[T]):
             self.emit(kind, text=text)
 
     def add_usage(self, usage: Usage) -> None:
-        """Count a request."""
-        request = Usage(usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cached_tokens, 1)
+        """Count a reply."""
+        request = replace(usage, requests=max(usage.requests, 1))
         self.usage += request
         if self.cost is not None and self._resources is not None:
             from qianda.models.catalog.prices import cost

@@ -21,9 +21,11 @@ from qianda.models.events import (
     Event,
     Notice,
     Retrying,
+    UsageReported,
     from_json,
     to_json,
 )
+from qianda.models.messages import Usage
 from qianda.testing import Call, Fault, ScriptedServer, Turn
 from qianda.testing.http_server import LoopbackServer, Request, Response
 
@@ -308,10 +310,14 @@ async def test_11_a_literal_tag_in_prose_is_text_and_does_not_stop_the_stream() 
 
 async def test_12_endless_whitespace_under_force_is_capped_and_asked_for_without_force() -> None:
     wrong = Turn(calls=[Call("weather", {})])
-    endless = Turn(calls=[Call("weather", '{"city": ' + "\n" * 2_000)], finish="length")
+    cut = Usage(output_tokens=4_096)
+    endless = Turn(calls=[Call("weather", '{"city": ' + "\n" * 2_000)], finish="length", usage=cut)
     async with ScriptedServer(wrong, wrong, endless, Turn(calls=[Call("weather", {"city": "Paris"})]), DONE) as server:
         events, output = await events_of(server)
     assert (ran(events), output) == (["sunny in Paris for 1"], DONE)
+    used = only(events, UsageReported)
+    assert (used[2].request.requests, used[-1].total.requests) == (2, 5)  # what was thrown away counts
+    assert used[2].request.output_tokens > 4_096
     assert server.requests[2]["max_tokens"] == 4_096
     assert "tool_choice" not in server.requests[3]
     assert "max_tokens" not in server.requests[3] or server.requests[3]["max_tokens"] > 4_096
