@@ -9,24 +9,17 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from qianda.models.errors import ConfigurationError, QiandaError
-from qianda.tools import FunctionTool, Tool, calculator, current_time, files, shell
-
-_TOOLSETS: dict[str, Callable[[], Sequence[Tool]]] = {
-    "files": files,
-    "shell": shell,
-    "calculator": lambda: (calculator,),
-    "time": lambda: (current_time,),
-}
+from qianda.tools import TOOLSETS, FunctionTool, Tool
 
 
 def list_targets() -> dict[str, list[str]]:
     """The built-in toolsets that can be served, and the names of their tools."""
-    return {name: [tool.name for tool in toolset()] for name, toolset in _TOOLSETS.items()}
+    return {name: [tool.name for tool in toolset()] for name, toolset in TOOLSETS.items()}
 
 
 def load_targets(targets: Sequence[str], *, read_only: bool = False) -> list[Tool]:
@@ -39,13 +32,13 @@ def load_targets(targets: Sequence[str], *, read_only: bool = False) -> list[Too
     Raises:
         ConfigurationError: a target is unknown, a file fails, two tools have one name, or no tool is left.
     """
-    known = ", ".join(_TOOLSETS)
+    known = ", ".join(TOOLSETS)
     if not targets:
         raise ConfigurationError("There is nothing to serve", cure=f"Name {known} or a Python file")
     tools: dict[str, Tool] = {}
     for target in dict.fromkeys(targets):
-        if target in _TOOLSETS:
-            found = list(_TOOLSETS[target]())
+        if target in TOOLSETS:
+            found = TOOLSETS[target]()
         elif target.endswith(".py") or os.sep in target:
             found = _tools_of_file(Path(target))
         else:

@@ -20,7 +20,7 @@ from mcp_types import AudioContent, CallToolResult, ImageContent, TextContent
 from qianda.mcp_servers import list_targets, load_targets
 from qianda.mcp_servers.server import build_server
 from qianda.models.errors import ConfigurationError
-from qianda.tools import Context
+from qianda.tools import TOOLSETS, Context
 from qianda.tools.mcp import MCPServer, MCPToolset
 
 MY_TOOLS = '''
@@ -224,7 +224,7 @@ def test_read_only_leaves_out_what_may_change_something(my_tools: Path) -> None:
 
 def test_the_targets_are_listed_with_their_tools() -> None:
     targets = list_targets()
-    assert list(targets) == ["files", "shell", "calculator", "time"]
+    assert list(targets) == list(TOOLSETS)
     assert "read_file" in targets["files"]
 
 

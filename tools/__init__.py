@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from qianda.tools.builtin import (
+    TOOLSETS,
     calculator,
     core_tools,
     current_time,
+    documents,
     edit_file,
     files,
     grep,
+    images,
     list_files,
+    read_document,
     read_file,
     run_command,
     shell,
+    view_image,
     write_file,
 )
 from qianda.tools.context import Context
@@ -22,6 +27,7 @@ from qianda.tools.results import ToolResult
 from qianda.tools.tool import Tool
 
 __all__ = [
+    "TOOLSETS",
     "ApprovalRequest",
     "Context",
     "Decision",
@@ -35,13 +41,17 @@ __all__ = [
     "calculator",
     "core_tools",
     "current_time",
+    "documents",
     "edit_file",
     "files",
     "grep",
+    "images",
     "list_files",
+    "read_document",
     "read_file",
     "run_command",
     "shell",
     "tool",
+    "view_image",
     "write_file",
 ]

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         UserMessage,
     )
     from qianda.models.thinking import Thinking
-    from qianda.tools import Context, Tool, calculator, current_time, files, shell, tool
+    from qianda.tools import Context, Tool, calculator, current_time, documents, files, images, shell, tool
     from qianda.tools.permissions import ApprovalRequest, Decision
 
 __version__ = "0.1.0"
@@ -93,7 +93,9 @@ __all__ = [
     "UserMessage",
     "calculator",
     "current_time",
+    "documents",
     "files",
+    "images",
     "open_journal",
     "shell",
     "tool",
@@ -116,7 +118,7 @@ _HOMES = {
         "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage"
     ),
     "qianda.models.thinking": "Thinking",
-    "qianda.tools": "Context Tool calculator current_time files shell tool",
+    "qianda.tools": "Context Tool calculator current_time documents files images shell tool",
     "qianda.tools.permissions": "ApprovalRequest Decision",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

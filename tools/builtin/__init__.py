@@ -1,11 +1,16 @@
-"""The built-in tools: calculator, time, files and the shell."""
+"""The built-in tools, and the toolsets that they come in by name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from qianda.tools.builtin.calculator import calculator
 from qianda.tools.builtin.clock import current_time
+from qianda.tools.builtin.documents import read_document
 from qianda.tools.builtin.edit import edit_file
 from qianda.tools.builtin.files import list_files, read_file, write_file
+from qianda.tools.builtin.images import view_image
 from qianda.tools.builtin.search import grep
 from qianda.tools.builtin.shell import run_command
 from qianda.tools.tool import Tool
@@ -26,21 +31,48 @@ def shell() -> list[Tool]:
     return [run_command]
 
 
+def documents() -> list[Tool]:
+    """The tool that reads PDF, Word, PowerPoint, Excel, HTML, CSV and EPUB files; needs the extra ``documents``."""
+    return [read_document]
+
+
+def images() -> list[Tool]:
+    """The tool that looks at images of the workspace; needs the extra ``images``."""
+    return [view_image]
+
+
 def core_tools() -> list[Tool]:
     """The few tools that the smallest models can handle."""
     return [calculator, current_time, list_files, read_file, write_file]
 
 
+TOOLSETS: Mapping[str, Callable[[], list[Tool]]] = MappingProxyType(
+    {
+        "files": files,
+        "shell": shell,
+        "documents": documents,
+        "images": images,
+        "calculator": lambda: [calculator],
+        "time": lambda: [current_time],
+    }
+)
+"""What the toolsets are called on the command line, and how each is made."""
+
 __all__ = [
+    "TOOLSETS",
     "calculator",
     "core_tools",
     "current_time",
+    "documents",
     "edit_file",
     "files",
     "grep",
+    "images",
     "list_files",
+    "read_document",
     "read_file",
     "run_command",
     "shell",
+    "view_image",
     "write_file",
 ]
