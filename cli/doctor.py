@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from qianda.cli.doctor_report import markdown, marked, sections
-from qianda.cli.exits import DONE, complain, exit_code
+from qianda.cli.doctor_report import Progress, markdown, marked, sections, verdict
+from qianda.cli.exits import DONE, INTERRUPTED, complain, exit_code
 from qianda.cli.opening import Choices, choose_endpoint, load_settings
 from qianda.cli.terminal import Terminal, clean
-from qianda.models.config import Config, data_dir
-from qianda.models.errors import ConfigurationError, QiandaError, ServerError
+from qianda.models.config import data_dir
+from qianda.models.errors import ConfigurationError, QiandaError, ServerError, ServerUnreachable
 
 if TYPE_CHECKING:
+    from qianda.cli.live_cases import Case
     from qianda.cli.live_checks import Outcome
     from qianda.models.detection import FoundModel, FoundServer
     from qianda.models.probes import Finding
     from qianda.models.resolve import Endpoint
 
+QUICK_SECONDS = 8.5  # ten with the start of the program, on a busy machine
+PATIENT_SECONDS = 120.0  # with --full
+CHECK_SECONDS = 30.0  # of one probe, with --full
 EXTRAS = {"local": "xllamacpp"}
 
 Report = dict[str, Any]
@@ -54,7 +59,6 @@ class _Seen:
     models: tuple[FoundModel, ...] = ()
     version: str = ""
     findings: list[Finding] = field(default_factory=list["Finding"])
-    checks: list[Outcome] | None = None
     error: QiandaError | None = None
 
 
@@ -67,119 +71,166 @@ def doctor(looking: Looking) -> int:
     Raises:
         ConfigurationError: a configuration file is wrong, or the report cannot be written.
     """
-    config = load_settings(looking.choices.workspace)
-    terminal = Terminal.current()
-    seen, report = asyncio.run(_look(looking, config, terminal))
-    if looking.as_json:
-        import json
-
-        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        for title, rows in sections(report, terminal):
-            typer.echo(terminal.style(title, "call"))
-            for name, text in rows:
-                typer.echo(f"  {name:<12}  {text}")
-    if looking.file is not None:
-        key = seen.endpoint.api_key if seen.endpoint else None
-        _write(looking.file, markdown(report, secrets=[key or ""]))
-        complain(f"the report is in {looking.file}")
-    if seen.error is not None:
-        complain(str(seen.error))
-        return exit_code(seen.error)
-    failed = [check.name for check in seen.checks or () if check.status == "fail"]
-    if failed:
-        complain(f"{len(failed)} of {len(seen.checks or ())} live checks failed: {', '.join(failed)}")
-    return 1 if failed else DONE
+    return asyncio.run(_Doctor(looking).run())
 
 
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).expanduser().write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"The report cannot be written to {path}: {error.strerror}", cure="Choose another file with --report"
-        ) from error
+class _Doctor:
+    def __init__(self, looking: Looking) -> None:
+        self._looking = looking
+        self._config = load_settings(looking.choices.workspace)
+        self._terminal = Terminal.current()
+        self._progress = Progress(self._terminal)
+        self._seen = _Seen()
+        self._deadline = time.monotonic() + (PATIENT_SECONDS if looking.full else QUICK_SECONDS)
 
+    async def run(self) -> int:
+        from qianda.models.resolve import probe_local
 
-async def _look(looking: Looking, config: Config, terminal: Terminal) -> tuple[_Seen, Report]:
-    from qianda.models.embedded import available, weights_present
-    from qianda.models.resolve import probe_local
+        seen, looking = self._seen, self._looking
+        checks: list[Outcome] = []
+        stopped = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                probing = tasks.create_task(probe_local())
+                tasks.create_task(self._look())
+            self._progress.clear()
+            report = self._report(probing.result())
+            self._show(sections(report, self._terminal))
+            if looking.full and seen.endpoint and not seen.error:
+                checks, stopped = await self._check(seen.endpoint)
+                report["checks"] = [asdict(check) for check in checks]
+        finally:
+            self._progress.clear()
+            if seen.endpoint and seen.endpoint.engine is not None:
+                await asyncio.to_thread(seen.endpoint.engine.close)
+        self._write(report)
+        if seen.error is not None:
+            complain(str(seen.error))
+            return exit_code(seen.error)
+        failed = [check.name for check in checks if check.status == "fail"]
+        if failed:
+            complain(f"{len(failed)} of {len(checks)} live checks failed: {', '.join(failed)}")
+        return INTERRUPTED if stopped else 1 if failed else DONE
 
-    async with asyncio.TaskGroup() as tasks:
-        probing = tasks.create_task(probe_local())
-        choosing = tasks.create_task(_choose(looking, config, terminal))
-    seen = choosing.result()
-    report = {
-        "usable": seen.error is None,
-        "error": str(seen.error) if seen.error else None,
-        **_of_endpoint(seen),
-        "found": [_of_server(found) for found in probing.result()],
-        "embedded": {"installed": available(), "demo_model": weights_present()},
-        "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
-        "config_files": [str(path) for path in config.files],
-        "ignored": list(config.ignored),
-        "data_folder": str(data_dir()),
-        "data_bytes": _sizes(data_dir()),
-    }
-    if seen.checks is not None:
-        report["checks"] = [asdict(check) for check in seen.checks]
-    return seen, report
+    async def _look(self) -> None:
+        """Find the server, and see what it has and does."""
+        choices, patience = self._looking.choices, self._deadline - time.monotonic()
+        self._progress.show(f"Looking for {choices.server or 'a model server'} …")
+        try:
+            try:
+                async with asyncio.timeout(patience):
+                    self._seen.endpoint = await choose_endpoint(choices, self._config, complain)
+            except TimeoutError:
+                raise ServerUnreachable(
+                    f"{choices.server or 'The model server'} did not answer within {patience:.0f} s",
+                    cure="Look whether it still works or is loading its model; qianda doctor --full waits longer",
+                ) from None
+            await self._examine(self._seen.endpoint)
+        except QiandaError as error:
+            self._seen.error = error
 
+    async def _examine(self, endpoint: Endpoint) -> None:
+        """See what the server has and does, and keep what was found for the runs that follow.
 
-async def _choose(looking: Looking, config: Config, terminal: Terminal) -> _Seen:
-    """Find the server, probe it, and run the live checks on it."""
-    seen = _Seen()
-    try:
-        seen.endpoint = await choose_endpoint(looking.choices, config, complain)
-    except QiandaError as error:
-        seen.error = error
-        return seen
-    try:
-        await _examine(seen, seen.endpoint)
+        The engine in this process is told apart by its model: the demo model is known and not probed.
+        """
+        from qianda.models.detection import FoundModel, FoundServer, detect, server_version
+        from qianda.models.http import open_http
+        from qianda.models.probes import probe
+        from qianda.models.profile_cache import Profile, remember
+        from qianda.models.resolve import bearer
+
+        seen, headers = self._seen, bearer(endpoint.api_key)
+        if endpoint.engine is not None:
+            seen.models = (FoundModel(endpoint.model, endpoint.window),)
+        if endpoint.demo:
+            return
+        left = self._deadline - time.monotonic()
+        self._progress.show(f"Asking {endpoint.model} a few small things, {left:.0f} s at most …")
+
+        async def models() -> tuple[FoundModel, ...]:
+            try:
+                found = await detect(http, endpoint.url, headers=headers, seconds=left, expected=endpoint.kind)
+            except QiandaError:  # too busy now; it answered before
+                return seen.models
+            return found.models
+
+        async with open_http(endpoint.url) as http:
+            seen.models, seen.version, seen.findings = await asyncio.gather(
+                models(),
+                server_version(http, FoundServer(endpoint.url, endpoint.kind, ()), headers=headers),
+                probe(endpoint, http, seconds=left, each=CHECK_SECONDS if self._looking.full else left),
+            )
         answers = next((one for one in seen.findings if one.check == "answers"), None)
         if answers and answers.status == "problem":
             seen.error = ServerError(answers.seen, cure=answers.cure)
-        elif looking.full:
-            from qianda.cli.live_checks import run_checks
+        if endpoint.engine is None:
+            facts = {finding.check: finding.fact for finding in seen.findings if finding.fact}
+            remember(endpoint.url, endpoint.model, Profile(seen.version, facts, time.time(), endpoint.fingerprint))
 
-            def tell(outcome: Outcome) -> None:
-                if not looking.as_json:
-                    typer.echo(marked(outcome.status, clean(outcome.line), terminal))
+    async def _check(self, endpoint: Endpoint) -> tuple[list[Outcome], bool]:
+        """Run the live checks; their outcomes, and whether somebody stopped it."""
+        from qianda.cli.live_checks import CASES, FULL_SECONDS, run_checks
 
-            seen.checks = await run_checks(seen.endpoint, seen.findings, tell)
-    except QiandaError as error:
-        seen.error = error
-    finally:
-        if seen.endpoint.engine is not None:
-            await asyncio.to_thread(seen.endpoint.engine.close)
-    return seen
+        def begin(case: Case, done: int) -> None:
+            self._progress.show(f"{done} of {len(CASES)} done, {case.about}: {case.name} …")
 
+        def tell(outcome: Outcome) -> None:
+            self._progress.clear()
+            self._say(f"  {marked(outcome.status, clean(outcome.line), self._terminal)}")
 
-async def _examine(seen: _Seen, endpoint: Endpoint) -> None:
-    """See what the server has and does, and keep what was found for the runs that follow.
+        began = time.monotonic()
+        self._say(self._terminal.style("Live checks", "call"))
+        self._say(f"  {len(CASES)} of them, {FULL_SECONDS / 60:.0f} minutes at most; Ctrl+C keeps what there is")
+        checks, stopped = await run_checks(endpoint, self._seen.findings, begin=begin, tell=tell)
+        self._progress.clear()
+        self._say(f"  {verdict(check.status for check in checks)}, in {time.monotonic() - began:.0f} s")
+        return checks, stopped
 
-    The engine in this process is told apart by its model: the demo model is known and not probed.
-    """
-    from qianda.models.detection import FoundModel, detect, server_version
-    from qianda.models.http import open_http
-    from qianda.models.probes import probe
-    from qianda.models.profile_cache import Profile, remember
-    from qianda.models.resolve import bearer
+    def _say(self, line: str) -> None:
+        if not self._looking.as_json:
+            typer.echo(line)
 
-    if endpoint.engine is not None:
-        seen.models = (FoundModel(endpoint.model, endpoint.window),)
-    if endpoint.demo:
-        return
-    headers = bearer(endpoint.api_key)
-    async with open_http(endpoint.url) as http:
-        found = await detect(http, endpoint.url, headers=headers, expected=endpoint.kind)
-        seen.models = found.models
-        seen.version, seen.findings = await asyncio.gather(
-            server_version(http, found, headers=headers), probe(endpoint, http)
-        )
-    if endpoint.engine is None:
-        facts = {finding.check: finding.fact for finding in seen.findings if finding.fact}
-        remember(endpoint.url, endpoint.model, Profile(seen.version, facts, time.time()))
+    def _show(self, titles: Iterable[tuple[str, list[tuple[str, str]]]]) -> None:
+        for title, rows in titles:
+            self._say(self._terminal.style(title, "call"))
+            for name, text in rows:
+                self._say(f"  {name:<12}  {text}")
+
+    def _report(self, local: Sequence[FoundServer]) -> Report:
+        from qianda.models.embedded import available, weights_present
+
+        error, config = self._seen.error, self._config
+        return {
+            "usable": error is None,
+            "error": str(error) if error else None,
+            **_of_endpoint(self._seen),
+            "found": [_of_server(found) for found in local],
+            "embedded": {"installed": available(), "demo_model": weights_present()},
+            "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
+            "config_files": [str(path) for path in config.files],
+            "ignored": list(config.ignored),
+            "data_folder": str(data_dir()),
+            "data_bytes": _sizes(data_dir()),
+        }
+
+    def _write(self, report: Report) -> None:
+        """Write the JSON document and the Markdown file, where they are wanted."""
+        if self._looking.as_json:
+            import json
+
+            typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        path = self._looking.file
+        if path is None:
+            return
+        key = self._seen.endpoint.api_key if self._seen.endpoint else None
+        try:
+            Path(path).expanduser().write_text(markdown(report, secrets=[key or ""]), encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"The report cannot be written to {path}: {error.strerror}", cure="Choose another file with --report"
+            ) from error
+        complain(f"the report is in {path}")
 
 
 def _of_endpoint(seen: _Seen) -> Report:
@@ -200,7 +251,7 @@ def _of_endpoint(seen: _Seen) -> Report:
         "window": endpoint and endpoint.window,
         "demo": endpoint and endpoint.demo,
         "models": ids if endpoint else None,
-        "model_listed": endpoint.model in ids if endpoint else None,
+        "model_listed": endpoint.model in ids if endpoint and ids else None,
         "findings": [asdict(finding) for finding in seen.findings] if endpoint else None,
     }
 

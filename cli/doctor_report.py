@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from qianda.cli.terminal import Style, Terminal, clean
+from qianda.cli.terminal import Style, Terminal, clean, is_terminal
 
 Report = dict[str, Any]
+
+_CLEAR = "\r\x1b[2K"
 
 _MARKS: dict[str, tuple[str, Style]] = {
     "ok": ("done", "done"),
@@ -31,6 +35,34 @@ _CHECKS = {
     "structured": "schemas",
     "images": "images",
 }
+
+
+class Progress:
+    """The line on a terminal that says what is being done; the next thing that is written takes its place."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._on = is_terminal(terminal.err) and os.environ.get("TERM", "dumb") != "dumb"
+
+    def show(self, text: str) -> None:
+        """Show a line in the place of the one before."""
+        if self._on:
+            line = self._terminal.one_line(text, self._terminal.columns - 1)
+            self._terminal.err.write(f"{_CLEAR}{self._terminal.style(line, 'dim')}")
+            self._terminal.err.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._on:
+            self._terminal.err.write(_CLEAR)
+            self._terminal.err.flush()
+
+
+def verdict(statuses: Iterable[str]) -> str:
+    """How the live checks came out, in a few words."""
+    count = Counter(statuses)
+    parts = [f"{count['pass']} of {count.total()} passed"]
+    return ", ".join(parts + [f"{count[name]} {said}" for name, said in (("fail", "failed"), ("skip", "skipped"))])
 
 
 def marked(status: str, text: str, terminal: Terminal) -> str:
@@ -69,7 +101,7 @@ def sections(report: Report, terminal: Terminal) -> Iterator[tuple[str, list[tup
 
 
 def _chosen(report: Report) -> Iterator[tuple[str, str]]:
-    listed = "" if report["model_listed"] else " (the server does not list it)"
+    listed = " (the server does not list it)" if report["model_listed"] is False else ""
     yield "server", f"{report['server']}{', version ' + report['version'] if report['version'] else ''}"
     yield "model", f"{report['model']}{', a demo model, not a Qwen' if report['demo'] else ''}{listed}"
     yield "family", report["family"] if report["qwen"] else "not a Qwen: works all the same, with safe defaults"
@@ -123,8 +155,7 @@ def markdown(report: Report, *, secrets: Sequence[str] = ()) -> str:
     if report["error"]:
         lines += ["", f"Not usable: {report['error']}"]
     if checks := report.get("checks"):
-        passed = sum(check["status"] == "pass" for check in checks)
-        lines += ["", f"## Live checks: {passed} of {len(checks)} passed", ""]
+        lines += ["", f"## Live checks: {verdict(check['status'] for check in checks)}", ""]
         lines += ["| check | about | result | seconds | tokens out | seen |", "|---|---|---|---|---|---|"]
         lines += [
             _row(one["name"], one["about"], one["status"], f"{one['seconds']:.1f}", str(one["tokens"]), one["seen"])

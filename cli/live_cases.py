@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from qianda.cli.live_tools import (
@@ -31,13 +31,13 @@ from qianda.cli.live_verdicts import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One live check.
 
     Args:
-        name: unique.
         about: the group that it belongs to.
+        name: unique.
         prompts: what the user says, one run each, in one conversation.
         verdict: of the last run.
         tools: what the model may call.
@@ -49,10 +49,11 @@ class Case:
         image: a red square comes with the prompt.
     """
 
-    name: str
     about: str
+    name: str
     prompts: tuple[str, ...]
     verdict: Verdict
+    _: KW_ONLY
     tools: tuple[Callable[..., Any], ...] = ()
     thinking: bool | int | None = None
     streaming: bool = True
@@ -62,6 +63,11 @@ class Case:
     image: bool = False
 
 
+_PARIS = "What is the weather in Paris? Ask the tool."
+_PRODUCT = "What is 17 times 23?"
+_NEEDLE = "What is the secret number that stands somewhere in this text? Answer with the number."
+_ONE_TOOL = (get_weather,)
+_IN_PARIS = called("get_weather", "18", city="Paris")
 _CODE = 'print("a\\n", \'b\')  # {"x": [1]}'
 # Language, question, the city as it may be spelt, and what an answer in that language holds.
 _LANGUAGES = (
@@ -71,204 +77,145 @@ _LANGUAGES = (
     ("Korean", "부산의 날씨는 어때요? 도구로 찾아 한국어로 답해 주세요.", "부산|Busan", "[가-힣]"),
     ("Arabic", "ما هو الطقس في القاهرة؟ استخدم الأداة وأجب بالعربية.", "القاهرة|Cairo", "[ء-ي]"),
     ("Russian", "Какая погода в Казани? Спроси инструмент, ответь по-русски.", "Казан|Kazan", "[а-я]"),
-    (
-        "Spanish",
-        "¿Qué tiempo hace en Córdoba? Usa la herramienta y responde en español.",
-        "C[oó]rdoba",
-        "grados|sole|°",
-    ),
+    ("Spanish", "¿Qué tiempo hace en Córdoba? Usa la herramienta, responde en español.", "C[oó]rdoba", "grados|sole|°"),
     ("Thai", "อากาศที่เชียงใหม่เป็นอย่างไร ใช้เครื่องมือแล้วตอบเป็นภาษาไทย", "เชียงใหม่|Chiang", "[ก-๙]"),
 )
 
-
-def cases() -> Iterator[Case]:
-    """All of them, the quick ones first."""
-    paris = "What is the weather in Paris? Ask the tool."
-    weather = (get_weather,)
-    yield Case(
-        name="one call",
-        about="calls",
-        prompts=(paris,),
-        tools=weather,
-        verdict=called("get_weather", "18", city="Paris"),
-    )
-    yield Case(
-        name="one call as JSON",
-        about="calls",
-        prompts=(paris,),
-        tools=weather,
-        streaming=False,
-        verdict=called("get_weather", "18", city="Paris"),
-    )
-    yield Case(
-        name="no call needed",
-        about="calls",
-        prompts=("What is the capital of France? You know it.",),
-        tools=weather,
-        verdict=says("Paris", calls=False),
-    )
-    yield Case(name="no tools", about="calls", prompts=("Say hello in one word.",), verdict=says("hello"))
-    yield Case(
-        name="calls in parallel",
-        about="calls",
-        prompts=("What is the weather in Paris and in Tokyo? Ask for both at once.",),
-        tools=weather,
-        verdict=together,
-    )
-    yield Case(
-        name="one of a choice",
-        about="calls",
-        prompts=("What is the weather in Paris in fahrenheit? Ask the tool.",),
-        tools=weather,
-        verdict=called("get_weather", unit="fahrenheit"),
-    )
-    yield Case(
-        name="no arguments",
-        about="calls",
-        prompts=("Which users are there? Ask the tool.",),
+# The quick ones first.
+CASES = (
+    Case("calls", "one call", (_PARIS,), _IN_PARIS, tools=_ONE_TOOL),
+    Case("calls", "one call as JSON", (_PARIS,), _IN_PARIS, tools=_ONE_TOOL, streaming=False),
+    Case(
+        "calls",
+        "no call needed",
+        ("What is the capital of France? You know it.",),
+        says("Paris", calls=False),
+        tools=_ONE_TOOL,
+    ),
+    Case("calls", "no tools", ("Say hello in one word.",), says("hello")),
+    Case(
+        "calls",
+        "calls in parallel",
+        ("What is the weather in Paris and in Tokyo? Ask for both at once.",),
+        together,
+        tools=_ONE_TOOL,
+    ),
+    Case(
+        "calls",
+        "one of a choice",
+        ("What is the weather in Paris in fahrenheit? Ask the tool.",),
+        called("get_weather", unit="fahrenheit"),
+        tools=_ONE_TOOL,
+    ),
+    Case(
+        "calls",
+        "no arguments",
+        ("Which users are there? Ask the tool.",),
+        called("list_users", "Grace"),
         tools=(list_users,),
-        verdict=called("list_users", "Grace"),
-    )
-    yield Case(
-        name="one of eight tools",
-        about="calls",
-        prompts=("Which id has the user Ada?",),
+    ),
+    Case(
+        "calls",
+        "one of eight tools",
+        ("Which id has the user Ada?",),
+        called("find_user", "7731", name="Ada"),
         tools=EVERY_TOOL,
-        verdict=called("find_user", "7731", name="Ada"),
-    )
-    yield Case(
-        name="a list of texts",
-        about="arguments",
-        prompts=("Mail 'Lunch' to a@x.org and b@x.org.",),
+    ),
+    Case(
+        "arguments",
+        "a list of texts",
+        ("Mail 'Lunch' to a@x.org and b@x.org.",),
+        called("send_mail", to=["a@x.org", "b@x.org"]),
         tools=(send_mail,),
-        verdict=called("send_mail", to=["a@x.org", "b@x.org"]),
-    )
-    yield Case(
-        name="nested objects",
-        about="arguments",
-        prompts=("Plan a dinner at Roma for Ann, 31, and Bo, 28.",),
+    ),
+    Case(
+        "arguments",
+        "nested objects",
+        ("Plan a dinner at Roma for Ann, 31, and Bo, 28.",),
+        called("plan_dinner", guests=[{"name": "Ann", "age": 31}, {"name": "Bo", "age": 28}]),
         tools=(plan_dinner,),
-        verdict=called("plan_dinner", guests=[{"name": "Ann", "age": 31}, {"name": "Bo", "age": 28}]),
-    )
-    yield Case(
-        name="numbers and switches",
-        about="arguments",
-        prompts=("Heat the kitchen to 20.5 degrees for 3 hours, quietly.",),
+    ),
+    Case(
+        "arguments",
+        "numbers and switches",
+        ("Heat the kitchen to 20.5 degrees for 3 hours, quietly.",),
+        called("set_heating", degrees=20.5, hours=3, quiet=True),
         tools=(set_heating,),
-        verdict=called("set_heating", degrees=20.5, hours=3, quiet=True),
-    )
-    yield Case(
-        name="Chinese and emoji",
-        about="arguments",
-        prompts=("Keep this note, word for word: 价格：¥42，谢谢 😀",),
+    ),
+    Case(
+        "arguments",
+        "Chinese and emoji",
+        ("Keep this note, word for word: 价格：¥42，谢谢 😀",),
+        called("write_note", text="价格：¥42，谢谢 😀"),
         tools=(write_note,),
-        verdict=called("write_note", text="价格：¥42，谢谢 😀"),
-    )
-    yield Case(
-        name="code with quotes",
-        about="arguments",
-        prompts=(f"Keep this note, word for word: {_CODE}",),
+    ),
+    Case(
+        "arguments",
+        "code with quotes",
+        (f"Keep this note, word for word: {_CODE}",),
+        called("write_note", text=_CODE),
         tools=(write_note,),
-        verdict=called("write_note", text=_CODE),
-    )
-    yield Case(
-        name="markup",
-        about="arguments",
-        prompts=("Keep this note, word for word: <b>R&D</b> </br>",),
+    ),
+    Case(
+        "arguments",
+        "markup",
+        ("Keep this note, word for word: <b>R&D</b> </br>",),
+        called("write_note", text="<b>R&D</b> </br>"),
         tools=(write_note,),
-        verdict=called("write_note", text="<b>R&D</b> </br>"),
-    )
-    yield Case(
-        name="one call after another",
-        about="turns",
-        prompts=("Find the user Ada, then tell me her balance.",),
+    ),
+    Case(
+        "turns",
+        "one call after another",
+        ("Find the user Ada, then tell me her balance.",),
+        called("get_balance", "4.?250", user_id="U-7731"),
         tools=(find_user, get_balance),
-        verdict=called("get_balance", "4.?250", user_id="U-7731"),
-    )
-    yield Case(
-        name="a call that fails",
-        about="turns",
-        prompts=("What is the weather in Atlantis? Ask the tool once.",),
-        tools=weather,
-        verdict=called("get_weather", "no|not|n't|unknown|exist", city="Atlantis"),
-    )
-    yield Case(
-        name="what was said before",
-        about="turns",
-        prompts=(paris, "Which city did I ask about? Do not call a tool."),
-        tools=weather,
-        verdict=says("Paris", calls=False),
-    )
-    yield Case(
-        name="a result asked about",
-        about="turns",
-        prompts=(paris, "And in Tokyo?"),
-        tools=weather,
-        verdict=called("get_weather", "18", city="Tokyo"),
-    )
-    product = "What is 17 times 23?"
-    yield Case(
-        name="thinking on",
-        about="thinking",
-        prompts=(product,),
+    ),
+    Case(
+        "turns",
+        "a call that fails",
+        ("What is the weather in Atlantis? Ask the tool once.",),
+        called("get_weather", "no|not|n't|unknown|exist", city="Atlantis"),
+        tools=_ONE_TOOL,
+    ),
+    Case(
+        "turns",
+        "what was said before",
+        (_PARIS, "Which city did I ask about? Do not call a tool."),
+        says("Paris", calls=False),
+        tools=_ONE_TOOL,
+    ),
+    Case(
+        "turns",
+        "a result asked about",
+        (_PARIS, "And in Tokyo?"),
+        called("get_weather", "18", city="Tokyo"),
+        tools=_ONE_TOOL,
+    ),
+    Case("thinking", "thinking on", (_PRODUCT,), thought(wanted=True, then=says("391")), thinking=True),
+    Case("thinking", "thinking off", (_PRODUCT,), thought(wanted=False, then=says("391")), thinking=False),
+    Case("thinking", "thinking on a budget", (_PRODUCT,), thought(wanted=True, then=says("391")), thinking=64),
+    Case(
+        "thinking",
+        "a call while thinking",
+        (_PARIS,),
+        thought(wanted=True, then=called("get_weather", "18", city="Paris")),
+        tools=_ONE_TOOL,
         thinking=True,
-        verdict=thought(wanted=True, then=says("391")),
-    )
-    yield Case(
-        name="thinking off",
-        about="thinking",
-        prompts=(product,),
-        thinking=False,
-        verdict=thought(wanted=False, then=says("391")),
-    )
-    yield Case(
-        name="thinking on a budget",
-        about="thinking",
-        prompts=(product,),
-        thinking=64,
-        verdict=thought(wanted=True, then=says("391")),
-    )
-    yield Case(
-        name="a call while thinking",
-        about="thinking",
-        prompts=(paris,),
-        tools=weather,
-        thinking=True,
-        verdict=thought(wanted=True, then=called("get_weather", "18", city="Paris")),
-    )
-    yield Case(
-        name="an object",
-        about="schemas",
-        prompts=("Ann is 31 years old. Who is it?",),
-        output=Guest,
-        verdict=is_object(Guest("Ann", 31)),
-    )
-    yield Case(
-        name="a list in an object",
-        about="schemas",
-        prompts=("Ann, 31, and Bo, 28, are in a good mood. Who is there?",),
+    ),
+    Case("schemas", "an object", ("Ann is 31 years old. Who is it?",), is_object(Guest("Ann", 31)), output=Guest),
+    Case(
+        "schemas",
+        "a list in an object",
+        ("Ann, 31, and Bo, 28, are in a good mood. Who is there?",),
+        is_object(Party([Guest("Ann", 31), Guest("Bo", 28)], "good")),
         output=Party,
-        verdict=is_object(Party([Guest("Ann", 31), Guest("Bo", 28)], "good")),
-    )
-    for language, question, city, script in _LANGUAGES:
-        yield Case(
-            name=language, about="languages", prompts=(question,), tools=weather, verdict=in_language(city, script)
-        )
-    needle = "What is the secret number that stands somewhere in this text? Answer with the number."
-    yield Case(
-        name="a red square", about="images", prompts=("Which colour is this square?",), image=True, verdict=says("red")
-    )
-    yield Case(
-        name="cut at 16 tokens",
-        about="limits",
-        prompts=("Tell a long story.",),
-        thinking=False,
-        tokens=16,
-        verdict=cut,
-    )
-    yield Case(
-        name="found in 4,000 tokens", about="long context", prompts=(needle,), filler=4_000, verdict=says("48213")
-    )
-    yield Case(
-        name="found in 20,000 tokens", about="long context", prompts=(needle,), filler=20_000, verdict=says("48213")
-    )
+    ),
+    *(
+        Case("languages", language, (question,), in_language(city, script), tools=_ONE_TOOL)
+        for language, question, city, script in _LANGUAGES
+    ),
+    Case("images", "a red square", ("Which colour is this square?",), says("red"), image=True),
+    Case("limits", "cut at 16 tokens", ("Tell a long story.",), cut, thinking=False, tokens=16),
+    Case("long context", "found in 4,000 tokens", (_NEEDLE,), says("48213"), filler=4000),
+    Case("long context", "found in 20,000 tokens", (_NEEDLE,), says("48213"), filler=20000),
+)

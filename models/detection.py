@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
+
+import orjson
 
 from qianda.models.errors import QiandaError, ServerOverloaded, ServerRefused
 from qianda.models.http import get_json
@@ -22,10 +25,17 @@ DETAIL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model that a server offers; ``window`` in tokens, None when it does not say."""
+    """A model that a server offers.
+
+    Args:
+        id: its name there.
+        window: in tokens, None when the server does not say.
+        fingerprint: changes with the model behind the name, as far as the server lets on; "" when nothing is known.
+    """
 
     id: str
     window: int | None
+    fingerprint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ async def detect(
     known = kind_at(url)
     if not entries:
         await _explain_none(http, url, status, body, headers=headers, seconds=seconds)
-    models = tuple(FoundModel(str(entry["id"]), _window(entry)) for entry in entries)
+    models = tuple(FoundModel(str(entry["id"]), _window(entry), _fingerprint(entry)) for entry in entries)
     owners = {str(entry.get("owned_by", "")) for entry in entries}
     told = known or next((row for row in server_kinds().values() if owners & set(row.owned_by)), None)
     if told and told.kind != "llamacpp":
@@ -147,8 +157,21 @@ def _with_details(found: FoundServer, answer: dict[str, Any]) -> FoundServer:
     settings = cast("dict[str, Any]", settings) if isinstance(settings, dict) else {}
     here = _positive(settings.get("n_ctx"), answer.get("n_ctx"), answer.get("max_total_tokens"))
     loaded = {str(entry["id"]): _positive(entry.get("loaded_context_length")) for entry in _entries(answer)}
-    models = tuple(FoundModel(model.id, here or loaded.get(model.id) or model.window) for model in found.models)
+    more = _fingerprint(answer)
+    models = tuple(
+        FoundModel(model.id, here or loaded.get(model.id) or model.window, model.fingerprint + more)
+        for model in found.models
+    )
     return replace(found, models=models, version=str(answer.get(found.kind.version) or ""))
+
+
+def _fingerprint(said: dict[str, Any]) -> str:
+    """A digest of what tells one model, or server, from another under the same name; not of what changes by itself."""
+    names = ["root", "max_model_len", "meta", "build_info", "model_path", "chat_template", "version"]
+    if said.get("owned_by") == "library":
+        names.append("created")  # of an Ollama model; elsewhere it is the time of the request
+    told = {name: said[name] for name in names if said.get(name)}
+    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12] if told else ""
 
 
 def _window(entry: dict[str, Any]) -> int | None:

@@ -26,7 +26,6 @@ from qianda.models.wire import tool_body
 if TYPE_CHECKING:
     from qianda.models.http import AsyncClient
 
-PROBE_SECONDS = 5.0
 _ONE_SLOT = ("llamacpp", "embedded", "ollama", "lmstudio", "mlx")
 # Refusals of the request as a whole, not of what the probe asks for.
 _GENERAL = (401, 403, 404, 408, 429, 503)
@@ -85,7 +84,7 @@ class Heard:
     def why(self) -> str:
         """Why there is no evidence."""
         if self.slow:
-            return "too slow to tell; ask again if the model was still loading"
+            return "not known yet: the server was too slow to tell; qianda doctor --full waits longer"
         return self.error or f"the model answered {self.shown()}"
 
     def shown(self) -> str:
@@ -101,13 +100,15 @@ class Listener:
         endpoint: the server and model.
         http: an open client.
         seconds: bound of all requests together.
+        each: bound of one of them.
     """
 
-    def __init__(self, endpoint: Endpoint, http: AsyncClient, *, seconds: float) -> None:
+    def __init__(self, endpoint: Endpoint, http: AsyncClient, *, seconds: float, each: float) -> None:
         self.endpoint = endpoint
         self.family: Family = find_family(endpoint.model)
         self.all: list[Heard] = []
         self._http = http
+        self._each = each
         self._deadline = time.monotonic() + seconds
         self._slots = asyncio.Semaphore(1 if one_slot(endpoint) else 8)
 
@@ -153,7 +154,7 @@ class Listener:
         self.all.append(heard)
         reader = ReplyReader(tools=[tool] if tool else (), thinking_open=False)
         async with self._slots:
-            left = min(PROBE_SECONDS, self._deadline - time.monotonic())
+            left = min(self._each, self._deadline - time.monotonic())
             if left <= 0:
                 heard.slow = True
                 return heard

@@ -69,7 +69,9 @@ def _table() -> dict[str, dict[str, Any]]:
     return tomllib.loads(Path(__file__).with_name("probes.toml").read_text(encoding="utf-8"))
 
 
-async def probe(endpoint: Endpoint, http: AsyncClient) -> list[Finding]:
+async def probe(
+    endpoint: Endpoint, http: AsyncClient, *, seconds: float = TOTAL_SECONDS, each: float = TOTAL_SECONDS
+) -> list[Finding]:
     """Ask the server a few small things and say what it does with them.
 
     Side by side where the server works on several requests; what has not told within the time is ``unknown``.
@@ -77,8 +79,10 @@ async def probe(endpoint: Endpoint, http: AsyncClient) -> list[Finding]:
     Args:
         endpoint: the server and model.
         http: an open client.
+        seconds: bound of all together.
+        each: bound of one of them.
     """
-    probes = _Probes(Listener(endpoint, http, seconds=TOTAL_SECONDS))
+    probes = _Probes(Listener(endpoint, http, seconds=seconds, each=each))
     asked: list[Coroutine[Any, Any, Finding | None]] = [
         probes.tools(),
         probes.reasoning(),
@@ -225,6 +229,13 @@ class _Probes:
             return Finding(check="structured", status="ok", seen="the answer keeps to a JSON schema", fact="schema")
         if kind.structured == "json_object" and text(heard).startswith("{") and heard.finish == "stop":
             return Finding(check="structured", status="ok", seen="the answer is JSON, of no fixed schema", fact="json")
+        older = replace(kind, structured=kind.older_structured)
+        before = last_fields(_VERDICT, older, family, None)
+        if before and (heard.refused or text(heard)) and not heard.slow:
+            again = await self._listener.ask(prompt, enough, fields=before)
+            if _fits(text(again)):
+                seen = f"the answer keeps to a JSON schema, by {kind.older_structured}, the way of an older version"
+                return Finding(check="structured", status="ok", seen=seen, fact="older")
         if heard.refused:
             return self._problem("structured", heard.error, "refused", meanwhile="unstructured")
         if text(heard) and not heard.silent and heard.finish != "length":
@@ -232,13 +243,19 @@ class _Probes:
         return Finding(check="structured", status="unknown", seen=heard.why())
 
     async def images(self) -> Finding:
-        """Whether the model is shown images."""
+        """Whether the model is shown images: no problem where it is not known to read any."""
+        from qianda.models.catalog.entries import understand
+
+        endpoint = self._listener.endpoint
         image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{red_square()}"}}
         question = {"type": "text", "text": "Which colour is this? One word."}
         heard = await self._listener.ask([image, question], lambda heard: "red" in heard.content.lower(), tokens=16)
         if "red" in heard.content.lower():
             return Finding(check="images", status="ok", seen="a red square was called red", fact="seen")
         if heard.refused or (heard.status == 500 and "image" in heard.error):
+            named = understand(endpoint.model)
+            if named.model and "image" in named.model.input:
+                return self._problem("images", f"the model reads images, the server does not ({heard.error})", "blind")
             return Finding(check="images", status="no", seen=f"not taken ({heard.error})", fact="refused")
         return Finding(check="images", status="unknown", seen=heard.why())
 

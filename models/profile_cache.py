@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qianda.models.config import data_dir
 
 if TYPE_CHECKING:
+    from qianda.models.http import AsyncClient
     from qianda.models.resolve import Endpoint
 
 STALE_SECONDS = 7 * 24 * 3600.0
@@ -27,11 +28,13 @@ class Profile:
         version: the server's version, or "".
         facts: from a finding's ``check`` to its ``fact``.
         found_at: seconds since the epoch.
+        fingerprint: the endpoint's.
     """
 
     version: str = ""
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     found_at: float = 0.0
+    fingerprint: str = ""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -48,10 +51,28 @@ class Profile:
         return self.facts.get("tools") != "lost"
 
     def applied(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint as it proved to be: without a thinking switch where the one in the prompt works instead."""
-        if self.facts.get("switch") != "soft":
-            return endpoint
-        return replace(endpoint, kind=replace(endpoint.kind, thinking=""))
+        """The endpoint as it proved to be.
+
+        Without a thinking switch where the one in the prompt works instead; with the way of holding a reply to a schema
+        that works, or none where the server refuses all.
+        """
+        kind = endpoint.kind
+        if self.facts.get("switch") == "soft":
+            kind = replace(kind, thinking="")
+        match self.facts.get("structured"):
+            case "schema" if not kind.structured:
+                kind = replace(kind, structured="json_schema")
+            case "older":
+                kind = replace(kind, structured=kind.older_structured, structured_thinking=False)
+            case "refused":
+                kind = replace(kind, structured="")
+            case _:
+                pass
+        return endpoint if kind is endpoint.kind else replace(endpoint, kind=kind)
+
+    def tells(self, endpoint: Endpoint) -> bool:
+        """Whether runs do anything otherwise for it."""
+        return bool(self.fields) or not self.streams or self.applied(endpoint) is not endpoint
 
 
 def profiles_path() -> Path:
@@ -78,19 +99,46 @@ def remember(url: str, model: str, profile: Profile) -> None:
         draft.replace(path)
 
 
-def recall(url: str, model: str, *, version: str = "") -> Profile:
+async def known(endpoint: Endpoint, http: AsyncClient) -> Profile:
+    """What was found about an endpoint, if it is still the same; an empty profile otherwise.
+
+    The server is asked for its version, once, only where the profile changes what runs do.
+    """
+    from qianda.models.detection import FoundServer, server_version
+    from qianda.models.resolve import bearer
+
+    profile = recall(endpoint.url, endpoint.model, fingerprint=endpoint.fingerprint)
+    if not profile.tells(endpoint):
+        return profile
+    found = FoundServer(endpoint.url, endpoint.kind, ())
+    version = await server_version(http, found, headers=bearer(endpoint.api_key))
+    return profile if version in ("", profile.version) else Profile()
+
+
+def recall(url: str, model: str, *, version: str = "", fingerprint: str = "") -> Profile:
     """What was found in the last seven days; an empty profile when nothing was.
 
     Args:
         url: the server's base URL.
         model: the model's name there.
         version: the version that it has now, where that is known: findings about another do not count.
+        fingerprint: likewise, the endpoint's.
     """
     entry = _read(profiles_path()).get(_name(url, model))
-    if entry is None or not _is_fresh(entry) or (version and version != entry.get("version")):
+    if entry is None or not _is_fresh(entry):
+        return Profile()
+    then = str(entry.get("fingerprint", ""))
+    # A server that was too busy for the second question has told the first half of its fingerprint.
+    same = then.startswith(fingerprint) or fingerprint.startswith(then)
+    if not same or (version and version != entry.get("version")):
         return Profile()
     facts = cast("dict[Any, Any]", entry["facts"]) if isinstance(entry.get("facts"), dict) else {}
-    return Profile(str(entry.get("version", "")), {str(k): str(v) for k, v in facts.items()}, entry["found_at"])
+    return Profile(
+        str(entry.get("version", "")),
+        {str(k): str(v) for k, v in facts.items()},
+        entry["found_at"],
+        then,
+    )
 
 
 def _name(url: str, model: str) -> str:

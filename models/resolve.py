@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qianda.models.config import Config, load_config
-from qianda.models.detection import FoundServer, detect
+from qianda.models.detection import FoundModel, FoundServer, detect
 from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 from qianda.models.family import find_family
 from qianda.models.http import is_silence, open_http
@@ -40,6 +40,7 @@ class Endpoint:
         api_key: sent as bearer token; never shown.
         window: context window in tokens, None when the server does not say.
         num_ctx: the window that Ollama is asked for, None where its own is large enough.
+        fingerprint: changes with the model behind the name, as far as the server lets on.
         demo: the labelled demo model, not a Qwen.
         engine: the embedded engine, to be closed after use.
     """
@@ -51,6 +52,7 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     window: int | None = None
     num_ctx: int | None = None
+    fingerprint: str = field(default="", repr=False)
     demo: bool = False
     engine: EmbeddedServer | None = None
 
@@ -241,8 +243,16 @@ def _pick(found: FoundServer, wanted: str | None, why: str, api_key: str | None)
     else:
         same = _same_model(ids, wanted)
         model = wanted if wanted in ids or len(same) != 1 else same[0]
-    window = ids[model].window if model in ids else None
-    return Endpoint(url=found.url, kind=found.kind, model=model, why=why, api_key=api_key, window=window)
+    listed = ids.get(model) or FoundModel(model, None)
+    return Endpoint(
+        url=found.url,
+        kind=found.kind,
+        model=model,
+        why=why,
+        api_key=api_key,
+        window=listed.window,
+        fingerprint=listed.fingerprint,
+    )
 
 
 def _need_embedded(model: str | None, *, download: bool) -> None:

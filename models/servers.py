@@ -46,6 +46,7 @@ class ServerKind:
         structured: how a reply is held to a schema: ``json_schema`` or ``json_value`` (in ``response_format``),
             ``json_object`` (some JSON, no schema), ``format`` or ``guided_json`` (fields of these names), or "" when it
             cannot be.
+        older_structured: how its older versions are, "" when not at all or the same way.
         structured_thinking: it can be while the model thinks.
         tool_media: tool results may hold images; else they follow in a user message.
         audio: what ``input_audio`` holds: ``raw`` base64 or a ``url``.
@@ -81,6 +82,7 @@ class ServerKind:
     parallel: bool = False
     tokenize: Literal["messages", "content", ""] = ""
     structured: Literal["json_schema", "json_value", "json_object", "format", "guided_json", ""] = ""
+    older_structured: Literal["guided_json", ""] = ""
     structured_thinking: bool = False
     tool_media: bool = False
     audio: Literal["raw", "url"] = "raw"

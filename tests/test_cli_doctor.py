@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from qianda.cli.doctor_report import Progress
 from qianda.cli.main import main
+from qianda.cli.terminal import Terminal
 from qianda.models.config import data_dir
+from qianda.models.http import open_http
+from qianda.models.probes import Finding, probe
 from qianda.models.profile_cache import profiles_path, recall
+from qianda.models.resolve import resolve
 from qianda.testing import Call, Fault, ScriptedServer, Turn, serving
 
 Body = dict[str, Any]
@@ -175,25 +182,74 @@ def test_a_window_that_is_too_small(look: Look) -> None:
     assert "--max-model-len 32768" in shown
 
 
-def test_a_server_that_is_too_slow_to_tell(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qianda.models.listening.PROBE_SECONDS", 0.3)
-    code, report, shown = look(server(tools=Turn(fault=Fault.hang(after=1))))
-    assert code == 0
-    assert report["tools"]["status"] == "unknown"
-    assert "too slow to tell" in shown
-    assert report["switch"]["status"] == "ok"
+async def probed(tested: ScriptedServer, **bounds: float) -> dict[str, Finding]:
+    async with tested:
+        endpoint = await resolve(server=tested.url)
+        async with open_http(tested.url) as http:
+            return {finding.check: finding for finding in await probe(endpoint, http, **bounds)}
 
 
-def test_one_slot_is_not_asked_twice_at_once_and_the_whole_is_bounded(
-    look: Look, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_probe_that_is_too_slow_to_tell_is_cut_off_alone() -> None:
+    findings = await probed(server(tools=Turn(fault=Fault.hang(after=1))), seconds=30, each=1)
+    assert findings["tools"].status == "unknown"
+    assert "not known yet: the server was too slow" in findings["tools"].seen
+    assert findings["switch"].status == "ok"
+
+
+async def test_one_slot_is_not_asked_twice_at_once_and_the_whole_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qianda.models.listening.one_slot", lambda _: True)
-    monkeypatch.setattr("qianda.models.probes.TOTAL_SECONDS", 0.5)
     tested = server(tools=Turn(fault=Fault.hang(after=1)))
-    _, report, _ = look(tested)
+    findings = await probed(tested, seconds=0.5)
     # The first one used up the time; none of the others was sent.
     assert {which(body) for body in tested.requests} == {"tools"}
-    assert {report[check]["status"] for check in ("tools", "reasoning", "images")} == {"unknown"}
+    assert {findings[check].status for check in ("tools", "reasoning", "images")} == {"unknown"}
+
+
+def test_a_server_that_never_answers_ends_it_in_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("qianda.cli.doctor.QUICK_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert main(["doctor", f"http://127.0.0.1:{silent.getsockname()[1]}/v1", "--json"]) == 5
+    captured = capsys.readouterr()
+    assert "did not answer within 0 s" in captured.err
+    assert "--full waits longer" in captured.err
+    assert json.loads(captured.out)["usable"] is False
+
+
+def test_an_older_vllm_that_knows_schemas_by_another_field(look: Look) -> None:
+    def older(body: Body) -> Turn | Fault:
+        if body.get("response_format"):
+            return error(400, "Input should be 'text' or 'json_object'")
+        return Turn('{"verdict": "blue"}') if "guided_json" in body else Turn("391")
+
+    _, report, _ = look(ScriptedServer(default=older, model="Qwen2.5-7B-Instruct", window=32_768))
+    assert (report["structured"]["status"], report["structured"]["fact"]) == ("ok", "older")
+    assert "guided_json" in report["structured"]["seen"]
+
+
+@pytest.mark.parametrize("model", ["Qwen2.5-VL-7B-Instruct", "Qwen3.5-9B"])
+def test_a_model_that_reads_images_on_a_server_that_takes_none(look: Look, model: str) -> None:
+    _, report, shown = look(server(model, images=error(400, "At most 0 image(s) may be provided")))
+    assert (report["images"]["status"], report["images"]["fact"]) == ("problem", "blind")
+    assert "without --limit-mm-per-prompt" in shown
+    assert "can do nothing" in shown
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_what_is_being_done_and_a_pipe_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    shown: list[str] = []
+    for err in (Screen(), io.StringIO()):
+        progress = Progress(Terminal(io.StringIO(), err, interactive=True, colour=False, unicode=True))
+        progress.show("Asking\x1b a server …")
+        progress.clear()
+        shown.append(err.getvalue())
+    assert shown == ["\r\x1b[2KAsking\\x1b a server …\r\x1b[2K", ""]
 
 
 def test_a_server_that_refuses_everything_cannot_be_used(look: Look, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qianda.cli.live_cases import cases
+from qianda.cli.live_cases import CASES
 from qianda.cli.main import main
+from qianda.models.errors import ServerUnreachable
 from qianda.testing import Call, Fault, ScriptedServer, Turn, serving
 
 Body = dict[str, Any]
@@ -90,12 +92,12 @@ def test_a_good_model_passes_and_the_report_says_so(capsys: pytest.CaptureFixtur
     shown = capsys.readouterr()
     assert "✗" not in shown.out, shown.out
     assert code == 0, shown.err
-    names = [case.name for case in cases()]
+    names = [case.name for case in CASES]
     assert 30 <= len(names) == len(set(names)) < 40
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert f"{len(names)} of {len(names)} passed" in report
     for name in names:
-        assert re.search(rf"^✓ .*: {re.escape(name)} \(\d+\.\d s\)$", shown.out, re.MULTILINE)
+        assert re.search(rf"^  ✓ .*: {re.escape(name)} \(\d+\.\d s\)$", shown.out, re.MULTILINE)
         assert f"| {name} |" in report
 
 
@@ -126,3 +128,49 @@ def test_what_a_model_does_not_have_is_skipped(capsys: pytest.CaptureFixture[str
     skipped = {check["name"] for check in report["checks"] if check["status"] == "skip"}
     thinking = {check["name"] for check in report["checks"] if check["about"] == "thinking"} - {"thinking off"}
     assert skipped == {"a red square", "found in 20,000 tokens", *thinking}
+
+
+def test_ctrl_c_leaves_what_there_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def interrupted(body: Body) -> Turn:
+        if "Which users" in str(body["messages"]):
+            signal.raise_signal(signal.SIGINT)
+        return good(body)
+
+    with serving(ScriptedServer(default=interrupted, model="qwen3-8b", window=65_536)) as server:
+        code = main(["doctor", server.url, "--full", "--json", "--report", "report.md"])
+    report = json.loads(capsys.readouterr().out)
+    statuses = {check["name"]: (check["status"], check["seen"]) for check in report["checks"]}
+    assert code == 130
+    assert len(statuses) == len(CASES)
+    assert statuses["one call"] == ("pass", "")
+    assert statuses["found in 20,000 tokens"] == ("skip", "stopped before it was its turn")
+    assert "stopped before it was its turn" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_whole_is_bounded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("qianda.cli.live_checks.FULL_SECONDS", 0.5)
+
+    def slow(body: Body) -> Turn:
+        return Turn(fault=Fault.hang(after=1)) if "Say hello" in str(body["messages"]) else good(body)
+
+    with serving(ScriptedServer(default=slow, model="qwen3-8b", window=65_536)) as server:
+        assert main(["doctor", server.url, "--full"]) == 0
+    shown = capsys.readouterr().out
+    assert "36 of them, 0 minutes at most; Ctrl+C keeps what there is" in shown
+    assert re.search(r"\d+ of 36 passed, 0 failed, [1-9]\d* skipped, in \d s\n$", shown)
+
+
+def test_a_server_that_goes_away_is_not_asked_thirty_times(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("qianda.cli.live_checks.SIDE_BY_SIDE", 1)
+
+    async def gone(*_: Any) -> Any:
+        raise ServerUnreachable("No server answers any more")
+
+    monkeypatch.setattr("qianda.cli.live_checks._run", gone)
+    with serving(ScriptedServer(default=good, model="qwen3-8b", window=65_536)) as server:
+        assert main(["doctor", server.url, "--full", "--json"]) == 1
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["status"] for check in checks] == ["fail"] + ["skip"] * (len(CASES) - 1)
+    assert {check["seen"] for check in checks[1:]} == {"the server is gone"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from qianda import Agent
 from qianda.models.http import open_http
 from qianda.models.messages import Usage
 from qianda.models.probes import probe
-from qianda.models.profile_cache import Profile, profiles_path, recall, remember
-from qianda.models.resolve import resolve
+from qianda.models.profile_cache import Profile, known, profiles_path, recall, remember
+from qianda.models.resolve import Endpoint, resolve
+from qianda.models.servers import server_kinds
 from qianda.testing import Call, Fault, ScriptedServer, Turn
 
 URL, MODEL = "http://127.0.0.1:8000/v1", "qwen3-8b"
@@ -84,7 +86,7 @@ async def found_by_the_doctor(url: str) -> Profile:
     endpoint = await resolve(server=url)
     async with open_http(url) as http:
         findings = await probe(endpoint, http)
-    return Profile("1", {finding.check: finding.fact for finding in findings if finding.fact}, time.time())
+    return Profile("0.32.0", {finding.check: finding.fact for finding in findings if finding.fact}, time.time())
 
 
 async def test_tools_work_on_a_vllm_that_refuses_them() -> None:
@@ -132,6 +134,56 @@ async def test_the_soft_switch_is_used_where_the_servers_switch_does_nothing() -
         assert "chat_template_kwargs" not in body
 
 
+def versions_asked(server: ScriptedServer) -> int:
+    return sum(request.path == "/version" for request in server.received)
+
+
+async def test_another_version_or_model_behind_the_name_is_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ScriptedServer(default=no_tool_parser) as server:
+        endpoint = await resolve(server=server.url)
+        assert endpoint.fingerprint
+        facts = {"tools": "refused"}
+        async with open_http(server.url) as http:
+            remember(server.url, server.model, Profile("0.32.0", facts, time.time(), endpoint.fingerprint))
+            assert (await known(endpoint, http)).facts == facts
+            assert versions_asked(server) == 1
+            assert await known(replace(endpoint, fingerprint="another"), http) == Profile()
+            monkeypatch.setattr("qianda.testing.vllm_server.VERSION", "0.33.0")
+            assert await known(endpoint, http) == Profile()
+            asked = versions_asked(server)
+            remember(server.url, server.model, Profile("0.32.0", {"tools": "native"}, time.time()))
+            await known(endpoint, http)
+            assert versions_asked(server) == asked  # nothing hangs on it, so nobody asks
+
+
+async def test_the_fingerprint_changes_with_the_model_and_not_by_itself() -> None:
+    async def fingerprint(window: int) -> str:
+        async with ScriptedServer(window=window) as server:
+            first, second = [(await resolve(server=server.url)).fingerprint for _ in range(2)]
+            assert first == second
+            return first
+
+    assert await fingerprint(8_192) != await fingerprint(16_384)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact", "structured"),
+    [
+        ("vllm", "older", "guided_json"),
+        ("vllm", "refused", ""),
+        ("vllm", "schema", "json_schema"),
+        ("vllm", "ignored", "json_schema"),
+        ("openai", "schema", "json_schema"),
+        ("llamacpp", "schema", "json_schema"),
+    ],
+)
+def test_schemas_go_the_way_that_was_found(kind: str, fact: str, structured: str) -> None:
+    endpoint = Endpoint(url=URL, kind=server_kinds()[kind], model=MODEL, why="")
+    profile = Profile("1", {"structured": fact}, time.time())
+    assert profile.applied(endpoint).kind.structured == structured
+    assert profile.tells(endpoint) == (endpoint.kind.structured != structured)
+
+
 async def test_a_server_that_does_all_is_asked_as_before() -> None:
     async with ScriptedServer(default=Turn("Hi")) as server:
         await Agent(server=server.url, thinking=False).run("Hi")
@@ -143,6 +195,6 @@ async def test_a_server_that_does_all_is_asked_as_before() -> None:
 async def test_what_the_user_says_wins() -> None:
     remember(URL, MODEL, Profile("1", {"tools": "refused"}, time.time()))
     async with ScriptedServer(Turn(calls=[Call("get_weather", {"city": "Paris"})]), "18") as server:
-        remember(server.url, server.model, Profile("1", {"tools": "refused"}, time.time()))
+        remember(server.url, server.model, Profile("0.32.0", {"tools": "refused"}, time.time()))
         await Agent(server=server.url, tools=[get_weather], extra_body={"tool_choice": "auto"}).run("?")
         assert server.requests[0]["tool_choice"] == "auto"
