@@ -25,7 +25,7 @@ from qianda.models.errors import ConfigurationError
 from qianda.models.family import Sampling
 from qianda.models.http import open_http
 from qianda.models.messages import Message, Part
-from qianda.models.profile_cache import recall
+from qianda.models.profile_cache import known
 from qianda.models.resolve import Endpoint, resolve
 from qianda.models.thinking import Thinking
 from qianda.tools.function_tool import as_tool
@@ -209,8 +209,8 @@ class Agent(Generic[T]):
 
     async def _connect(self, stack: AsyncExitStack) -> Resources:
         endpoint = await self._resolved()
-        found = recall(endpoint.url, endpoint.model)
         http = self._http_client or await stack.enter_async_context(open_http(endpoint.url, idle=self.request_timeout))
+        found = await known(endpoint, http)
         client = Client(
             found.applied(endpoint),
             http,
