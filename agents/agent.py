@@ -200,7 +200,8 @@ class Agent(Generic[T]):
         try:
             if journal is None and self._journal is None:
                 journal = open_journal(None)  # of this run alone: an agent that lives long must not remember all
-            yield replace(resources, journal=journal) if journal else resources
+            # A copy: a run may come to further tools of its own.
+            yield replace(resources, journal=journal or resources.journal, tools=dict(resources.tools))
         finally:
             await shared.release()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
+from qianda.agents.kept import RecordedTexts
 from qianda.agents.ladder import Ladder
 from qianda.agents.questions import Questions
 from qianda.agents.resources import Resources
@@ -114,7 +115,7 @@ class _Call:
     def __init__(
         self, run: Run[Any], resources: Resources, call: ToolCall, key: str, *, problem: str, refusal: str
     ) -> None:
-        self.tool: Tool | None = resources.tools.get(call.name)
+        self.tool: Tool | None = resources.find(call.name)
         self.miscalled = problem
         self._run = run
         self._resources = resources
@@ -182,6 +183,8 @@ class _Call:
             notice=lambda text: run.emit(Notice, text=text),
             sandbox=self._resources.sandbox,
             asking=Questions(run, self._resources, call.name, self._key).ask,
+            kept=RecordedTexts(run, self._resources),
+            add_tools=self._resources.add_tools,
         )
 
     async def _permitted(self) -> tuple[dict[str, Any], ToolResult | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,12 @@ from qianda.agents.journal import Journal
 from qianda.agents.limits import Limits
 from qianda.models.client import Client
 from qianda.models.messages import ToolSchema
+from qianda.tools.builtin.more import read_more
 from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.questions import Answer, Question
 from qianda.tools.sandbox import Sandbox
 from qianda.tools.tool import Tool
+from qianda.tools.tool_search import ToolSearch
 
 if TYPE_CHECKING:
     from qianda.agents.output import Output
@@ -60,5 +62,19 @@ class Resources:
 
     @cached_property
     def schemas(self) -> list[ToolSchema]:
-        """The tools as the model sees them."""
+        """The tools as the model sees them; grows when tools are added."""
         return [tool.schema for tool in self.tools.values()]
+
+    def add_tools(self, tools: Sequence[Tool]) -> None:
+        """Let the model call further tools, from its next reply on."""
+        for tool in tools:
+            if tool.name not in self.tools:
+                self.schemas.append(tool.schema)
+                self.tools[tool.name] = tool
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of a name, also one that the model was not told of in this run: it may know it from before."""
+        if name not in self.tools:
+            hidden = [tool for search in self.tools.values() if isinstance(search, ToolSearch) for tool in search.tools]
+            self.add_tools([tool for tool in (*hidden, read_more) if tool.name == name])
+        return self.tools.get(name)

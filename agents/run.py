@@ -67,7 +67,7 @@ class Run(Generic[T]):
         self.questions = OpenQuestions(self)
         self._agent = agent
         self._prompt = valid_content(prompt)
-        self._session = session
+        self.session = session
         self._journal = journal
         self._watched = watched
         self._events: deque[Event] = deque()
@@ -294,7 +294,7 @@ class Run(Generic[T]):
             self.conversation = [m for m in self.conversation if not isinstance(m, SystemMessage)]
             self.conversation.insert(0, SystemMessage(resources.instructions))
             self._system = 1
-        note = {"session": self._session, "server": endpoint.title, "model": endpoint.model}
+        note = {"session": self.session, "server": endpoint.title, "model": endpoint.model}
         resources.journal.note(self.id, "start", note | {"workspace": valid_text(str(resources.workspace))})
         self.emit(RunStarted, server=endpoint.title, model=endpoint.label, why=endpoint.why)
         while self._watched and resources.notices:  # said once, by the first run that is watched

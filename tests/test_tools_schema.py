@@ -350,7 +350,7 @@ def test_all_built_in_tools_together_are_small() -> None:
     assert len(json.dumps(wire)) <= 2_600
 
 
-def test_nothing_heavy_is_imported_before_a_schema_is_used() -> None:
+def test_nothing_heavy_is_imported_before_a_call() -> None:
     code = inspect.cleandoc(
         """
         import sys
@@ -360,7 +360,9 @@ def test_nothing_heavy_is_imported_before_a_schema_is_used() -> None:
         assert "pydantic" not in sys.modules and "pydantic_core" not in sys.modules
         assert f.name == "f" and [item.name for item in files()][0] == "list_files"
         assert "pydantic" not in sys.modules
-        f.schema
+        f.schema, [item.schema for item in files()]
+        assert "pydantic" not in sys.modules
+        f.read_arguments('{"a": 1}')
         assert "pydantic" in sys.modules
         """
     )

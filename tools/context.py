@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from qianda.tools.kept import NOTHING_KEPT, Kept
 from qianda.tools.questions import Asking, Question, ask_nobody
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ def _silent(text: str) -> None:
 
 def _unwatched(path: Path) -> None:
     """A change that nobody wants to take back."""
-
-
-def _forgotten(text: str) -> str:  # noqa: ARG001 - nobody reads it
-    """A text that nobody keeps."""
-    return ""
 
 
 def _unadded(tools: Sequence[Tool]) -> None:
@@ -46,7 +42,7 @@ class Context:
         notice: tell the person something that is not for the model.
         sandbox: what commands run in, or None for no sandbox.
         asking: takes the questions of ``ask``.
-        keep: keep a text that is too long for the model; the name by which it reads the text page by page, or "".
+        kept: keeps what is cut from long results.
         add_tools: let the model call further tools from its next reply on.
     """
 
@@ -60,7 +56,7 @@ class Context:
     notice: Callable[[str], None] = _silent
     sandbox: Sandbox | None = None
     asking: Asking = ask_nobody
-    keep: Callable[[str], str] = _forgotten
+    kept: Kept = NOTHING_KEPT
     add_tools: Callable[[Sequence[Tool]], None] = _unadded
 
     @overload

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from qianda.models.errors import ConfigurationError
 from qianda.models.messages import ToolSchema
+from qianda.tools.callables import name_of, written
 from qianda.tools.context import Context
 from qianda.tools.effects import NO_EFFECTS, Effects
 from qianda.tools.results import ToolResult, to_result
 from qianda.tools.schema import Signature, read_signature
+from qianda.tools.streams import ThreadContext, last_of, result_of
 from qianda.tools.threads import run_in_thread
 from qianda.tools.tool import DEFAULT_MAX_OUTPUT, DEFAULT_TIMEOUT, Tool
 from qianda.tools.validation import parse_arguments
@@ -29,7 +29,8 @@ class FunctionTool(Tool, Generic[P, R]):
     """A tool that runs a Python function; calling it calls the function.
 
     Args:
-        function: sync (it runs in a thread) or async.
+        function: sync (it runs in a thread) or async; a generator's texts are progress, and the last thing that it
+            yields, or what it returns, is the result.
         description: what the model is told instead of the docstring's description.
         says_effects: what a call with these arguments would touch.
         local_names: names that string annotations may refer to beside the module's.
@@ -42,17 +43,24 @@ class FunctionTool(Tool, Generic[P, R]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if inspect.isasyncgenfunction(self.function):
-            raise ConfigurationError(
-                f"tool {self.name}: an async generator has no one result",
-                cure="Return the result, and show what happens meanwhile by context.progress(text)",
-            )
         object.__setattr__(self, "__doc__", inspect.getdoc(self.function))
         object.__setattr__(self, "__wrapped__", self.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself, without validation, timeout or cap."""
         return self.function(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> FunctionTool[..., R]:
+        """The tool as a method: of an instance, or of the class where the function is a class or static method."""
+        bind = getattr(self.function, "__get__", None)
+        function: Any = self.function if bind is None else bind(instance, owner)
+        return self if function is self.function else replace(self, function=function)
+
+    @cached_property
+    def _is_async(self) -> bool:
+        """Whether the function runs on the event loop; else it has a thread of its own."""
+        target = written(self.function)
+        return inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
 
     @cached_property
     def signature(self) -> Signature:
@@ -85,29 +93,21 @@ class FunctionTool(Tool, Generic[P, R]):
             ToolError: the arguments do not fit, or the function says so.
         """
         function: Callable[..., Any] = self.function
-        if inspect.iscoroutinefunction(function):
+        if self._is_async:
             args, kwargs = self.signature.bind(arguments, context)
-            return to_result(await function(*args, **kwargs))
-        loop = asyncio.get_running_loop()
-        over = False
+            return to_result(await result_of(function(*args, **kwargs), context.progress))
+        with ThreadContext(context) as inside:
+            args, kwargs = self.signature.bind(arguments, inside.context)
 
-        def deliver(text: str) -> None:
-            if not over:  # a thread that was given up has nothing to say any more
-                context.progress(text)
+            def work() -> Any:
+                value: object = function(*args, **kwargs)
+                return last_of(cast("Generator[Any]", value), inside) if inspect.isgenerator(value) else value
 
-        def progress(text: str) -> None:
-            with suppress(RuntimeError):  # the loop may be closed by then
-                loop.call_soon_threadsafe(deliver, text)
-
-        try:
-            args, kwargs = self.signature.bind(arguments, replace(context, progress=progress))
-            value = await run_in_thread(lambda: function(*args, **kwargs), name=f"tool {self.name}")
-            return to_result(await value if inspect.isawaitable(value) else value)
-        finally:
-            over = True
+            value = await run_in_thread(work, name=f"tool {self.name}")
+            return to_result(await result_of(value, context.progress))
 
     def _timed_out(self) -> str:
-        if inspect.iscoroutinefunction(self.function):
+        if self._is_async:
             return super()._timed_out()
         return f"{self.name} did not finish within {self.timeout:g} s and was given up; it may still be running"
 
@@ -153,7 +153,8 @@ def tool(
 ) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
     """Make a tool from a function: the model gets its name, type hints and docstring.
 
-    A parameter annotated ``Context`` is hidden from the model and filled when the tool runs.
+    A parameter annotated ``Context`` is hidden from the model and filled when the tool runs. The texts that a generator
+    yields are progress; its result is what it returns, else what it yields last.
 
     Args:
         function: sync (it runs in a thread) or async; left out where options are given.
@@ -178,14 +179,14 @@ def tool(
 
     def wrap(wrapped: Callable[P, R]) -> FunctionTool[P, R]:
         # What users pass wrongly is told at once: strings, classes, things that are tools already.
-        if not callable(wrapped) or inspect.isclass(wrapped) or isinstance(wrapped, Tool):
+        usable = callable(wrapped) or hasattr(wrapped, "__func__")  # a class method is bound when it is asked for
+        if not usable or inspect.isclass(wrapped) or isinstance(wrapped, Tool):
             raise ConfigurationError(
                 f"@tool takes a function, not {wrapped!r}", cure='To name a tool write @tool(name="…")'
             )
-        own_name = getattr(wrapped, "__name__", None) or type(wrapped).__name__
         local = "<locals>" in getattr(wrapped, "__qualname__", "")
         return FunctionTool(
-            name=name or own_name,
+            name=name or name_of(wrapped),
             function=wrapped,
             description=description,
             local_names=dict(caller.f_locals) if local and caller is not None else None,

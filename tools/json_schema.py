@@ -97,6 +97,11 @@ def compact(schema: Schema) -> Schema:
     return {**result, "$defs": kept} if kept else result
 
 
+def ordered(schema: Schema) -> Schema:
+    """The schema with its keys in the usual order."""
+    return {key: schema[key] for key in _FIRST if key in schema} | schema
+
+
 def for_the_model(schema: Schema) -> Schema:
     """The schema without the ``null`` of optional properties: a model leaves out what it does not want to say."""
     properties = {
@@ -168,4 +173,4 @@ def _compact(schema: Schema, definitions: dict[str, Schema], recursive: set[str]
     only = cast("list[Schema]", result.get("allOf", []))
     if len(only) == 1:
         result = {**only[0], **{key: value for key, value in result.items() if key != "allOf"}}
-    return {key: result[key] for key in _FIRST if key in result} | result
+    return ordered(result)

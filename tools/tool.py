@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from qianda.models.errors import ConfigurationError, ToolError
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.effects import NO_EFFECTS, Effects
+from qianda.tools.questions import Answer, Asking, Question
 from qianda.tools.results import ToolResult, cap_content
 
 DEFAULT_TIMEOUT = 120.0
@@ -36,7 +38,8 @@ class Tool(ABC):
         parallel: it may run beside other calls of the same reply.
         consent: handing it to the agent was consent to run it; else the permissions are asked.
         timeout: seconds that one call may take.
-        max_output: characters of text that the model gets; longer results keep head and tail.
+        max_output: characters of text that the model gets; of longer results head and tail, and the rest
+            by page.
         origin: where it comes from, for people: "" for the user's own, ``built-in``, ``MCP server NAME``.
     """
 
@@ -93,7 +96,7 @@ class Tool(ABC):
         scope = asyncio.timeout(self.timeout)
         try:
             async with scope:
-                result = await self.invoke(arguments, context)
+                result = await self.invoke(arguments, replace(context, asking=_unhurried(scope, context.asking)))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -102,7 +105,7 @@ class Tool(ABC):
         except (Exception, SystemExit) as error:
             logger.debug("tool %s failed", self.name, exc_info=True)
             result = ToolResult(self._timed_out() if scope.expired() else self._failure(error), failed=True)
-        return replace(result, content=cap_content(result.content, self.max_output))
+        return replace(result, content=cap_content(result.content, self.max_output, context.kept))
 
     def _timed_out(self) -> str:
         """What the model reads when the time is over."""
@@ -115,6 +118,25 @@ class Tool(ABC):
         error = _innermost(error)
         first_line = (str(error).strip().splitlines() or [""])[0][:_LONGEST_MESSAGE]
         return f"{self.name} failed: {type(error).__name__}" + (f": {first_line}" if first_line else "")
+
+
+def _unhurried(clock: asyncio.Timeout, asking: Asking) -> Asking:
+    """Questions during which a call's time stands still: people take as long as they take."""
+
+    async def ask(question: Question) -> Answer:
+        end = clock.when()
+        if end is None:
+            return await asking(question)
+        loop = asyncio.get_running_loop()
+        left = end - loop.time()
+        clock.reschedule(None)
+        try:
+            return await asking(question)
+        finally:
+            with suppress(RuntimeError):  # the call is over already
+                clock.reschedule(loop.time() + left)
+
+    return ask
 
 
 def _innermost(error: BaseException) -> BaseException:
