@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qianda.models.config import Config, PermissionMode, data_dir, load_config
+from qianda.models.config import Config, PermissionMode, data_dir, load_config, saved_rules_path
 from qianda.models.errors import ConfigurationError, JournalError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
     from qianda.models.thinking import Thinking
     from qianda.tools.mcp import MCPServer
+    from qianda.tools.permissions import Rules
     from qianda.tools.sandbox import Sandbox
 
 Notify = Callable[[str], None]
@@ -35,6 +36,7 @@ class Choices:
         api_key_env: name of the environment variable with the API key.
         thinking: on, off, how much, or None.
         permissions: what tools may do unasked.
+        allow: rules for what else runs unasked.
         sandbox: whether commands run in a sandbox: True for it or not at all.
         network: whether commands in the sandbox may use the network.
         mcp: commands of MCP servers.
@@ -47,6 +49,7 @@ class Choices:
     api_key_env: str | None = None
     thinking: Thinking | bool | None = None
     permissions: PermissionMode | None = None
+    allow: tuple[str, ...] = ()
     sandbox: bool | None = None
     network: bool | None = None
     mcp: tuple[str, ...] = ()
@@ -133,13 +136,25 @@ async def open_agent(choices: Choices, *, stack: ExitStack, notify: Notify, appr
         endpoint,
         workspace=choices.workspace,
         thinking=config.thinking if choices.thinking is None else choices.thinking,
-        permissions=choices.permissions or config.permissions,
-        sandbox=_sandbox(choices, config),
+        permissions=chosen_rules(choices, config),
+        sandbox=chosen_sandbox(choices, config),
         mcp_servers=servers,
         approve=approve,
         journal=open_record(stack, notify),
         limits=Limits(turns=choices.max_turns) if choices.max_turns else Limits(),
     )
+
+
+def chosen_rules(choices: Choices, config: Config) -> Rules:
+    """The permissions: of the command line and the settings, and what was saved before.
+
+    Raises:
+        ConfigurationError: something is not a rule.
+    """
+    from qianda.tools.permissions import Rules
+
+    mode = choices.permissions or config.permissions
+    return Rules(mode, allow=choices.allow, store=saved_rules_path(), settings=config.rules)
 
 
 def record_path() -> Path:
@@ -160,7 +175,7 @@ def open_record(stack: ExitStack, notify: Notify) -> Journal:
     return journal
 
 
-def _sandbox(choices: Choices, config: Config) -> Sandbox | Literal["off"]:
+def chosen_sandbox(choices: Choices, config: Config) -> Sandbox | Literal["off"]:
     """What commands run in; a network of the sandbox goes with the settings, not with each command."""
     from qianda.tools.sandbox import Sandbox
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qianda.models.errors import ToolError
 from qianda.models.messages import Content, MediaPart, TextPart
 from qianda.tools import Context, Tool, ToolResult
+from qianda.tools.sandbox import Sandbox, SandboxMode
 
 if TYPE_CHECKING:
     from mcp.server import Server
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mcp_types import Tool as WireTool
 
 
-def build_server(tools: Sequence[Tool], *, workspace: Path) -> Server[Any]:
+def build_server(tools: Sequence[Tool], *, workspace: Path, sandbox: Sandbox | SandboxMode = "auto") -> Server[Any]:
     """An MCP server of the official SDK that offers tools; run it over any of its transports.
 
     Serving is consent: calls run without asking, inside the workspace.
@@ -27,6 +28,7 @@ def build_server(tools: Sequence[Tool], *, workspace: Path) -> Server[Any]:
     Args:
         tools: what it offers.
         workspace: the folder that the tools work in.
+        sandbox: what their commands run in, as for ``Agent``.
     """
     import mcp_types as types
     from mcp import MCPError
@@ -35,6 +37,7 @@ def build_server(tools: Sequence[Tool], *, workspace: Path) -> Server[Any]:
     from mcp.server import Server, ServerRequestContext
 
     by_name = {tool.name: tool for tool in tools}
+    box = workspace, Sandbox.of(sandbox, workspace)
 
     async def list_tools(
         _context: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
@@ -49,7 +52,7 @@ def build_server(tools: Sequence[Tool], *, workspace: Path) -> Server[Any]:
             raise MCPError(
                 types.INVALID_PARAMS, f"There is no tool {params.name!r}; there are: {', '.join(sorted(by_name))}"
             )
-        result = await _run(tool, params.arguments or {}, context.session, workspace, str(context.request_id))
+        result = await _run(tool, params.arguments or {}, context.session, str(context.request_id), box)
         return types.CallToolResult(content=_blocks(result.content), is_error=result.failed)
 
     return Server("qianda", version=version("qianda"), on_list_tools=list_tools, on_call_tool=call_tool)
@@ -64,7 +67,7 @@ class ProgressListener(Protocol):
 
 
 async def _run(
-    tool: Tool, arguments: dict[str, Any], listener: ProgressListener, workspace: Path, call_id: str
+    tool: Tool, arguments: dict[str, Any], listener: ProgressListener, call_id: str, box: tuple[Path, Sandbox | None]
 ) -> ToolResult:
     """Validate and run one call; what is wrong with it is a result that says so."""
     try:
@@ -73,7 +76,10 @@ async def _run(
     except ToolError as error:
         return ToolResult(str(error), failed=True)
     progress = _Progress(listener)
-    context = Context(call_id=call_id, idempotency_key=call_id, workspace=workspace, progress=progress.say)
+    workspace, sandbox = box
+    context = Context(
+        call_id=call_id, idempotency_key=call_id, workspace=workspace, sandbox=sandbox, progress=progress.say
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(progress.send())
         result = await tool.call(valid, context)

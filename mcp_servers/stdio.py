@@ -12,11 +12,18 @@ from pathlib import Path
 from qianda.mcp_servers.server import build_server
 from qianda.mcp_servers.targets import load_targets
 from qianda.models.errors import ConfigurationError
+from qianda.tools.sandbox import Sandbox, SandboxMode
 
 _GRACE = 3.0  # seconds that running calls have to end after a signal
 
 
-async def serve_stdio(targets: Sequence[str], *, workspace: Path | None = None, read_only: bool = False) -> None:
+async def serve_stdio(
+    targets: Sequence[str],
+    *,
+    workspace: Path | None = None,
+    read_only: bool = False,
+    sandbox: Sandbox | SandboxMode = "auto",
+) -> None:
     """Serve until the client closes our input; what tools print goes to stderr.
 
     Handles SIGINT and SIGTERM, so it is for a process of its own. Serving is consent: nobody is asked.
@@ -25,6 +32,7 @@ async def serve_stdio(targets: Sequence[str], *, workspace: Path | None = None, 
         targets: names of built-in toolsets, and paths of Python files with ``@tool`` functions.
         workspace: the folder that the tools work in; the current one by default.
         read_only: offer only the tools that change nothing.
+        sandbox: what their commands run in, as for ``Agent``.
 
     Raises:
         ConfigurationError: there is nothing to serve, or the workspace is not a folder.
@@ -35,7 +43,7 @@ async def serve_stdio(targets: Sequence[str], *, workspace: Path | None = None, 
     # Before the user's file, whose folder goes in front of the import path.
     from mcp.server.stdio import stdio_server
 
-    server = build_server(load_targets(targets, read_only=read_only), workspace=folder)
+    server = build_server(load_targets(targets, read_only=read_only), workspace=folder, sandbox=sandbox)
     try:
         # The SDK keeps stdout for itself while it serves; what a print leaves in the buffer must not come out after it.
         async with stdio_server() as (incoming, outgoing):

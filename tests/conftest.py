@@ -18,6 +18,7 @@ HOUSE = Path(__file__).resolve().parent.parent
 REAL_HOME = Path.home()
 REAL_DATA_DIR = Path(os.environ.get("QIANDA_DATA_DIR") or platformdirs.user_data_path("qianda"))
 REAL_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or REAL_HOME / ".cache")
+PARTS = Path(os.environ.get("QIANDA_PARTS") or REAL_HOME / ".cache/qianda-parts")
 REAL_CONFIG = Path(os.environ.get("XDG_CONFIG_HOME") or REAL_HOME / ".config")
 
 PREFIXES = ("QIANDA_", "DASHSCOPE_", "XDG_")
@@ -93,6 +94,12 @@ def real_data_dir() -> Path:
     return REAL_DATA_DIR
 
 
+@pytest.fixture(scope="session")
+def parts() -> Path:
+    """The folder that the set-up scripts fill."""
+    return PARTS
+
+
 @pytest.fixture(autouse=True)
 def alone(
     request: pytest.FixtureRequest,
@@ -127,8 +134,15 @@ def _missing(mark: str) -> str:
         return "xllamacpp is not installed: pip install 'qianda[local]'"
     if mark == "llamacpp" and not any(REAL_DATA_DIR.glob("models/*.gguf")):
         return "the demo weights are not here: qianda models pull demo"
+    if mark == "vllm" and not (PARTS / "vllm/model.done").is_file():
+        return "vLLM is not installed: bash tests/servers/setup_vllm.sh (3.4 GB)"
     if mark == "tmux" and shutil.which("tmux") is None:
         return "tmux is not installed: tests/system/setup_tmux.sh"
+    if mark == "sandbox":
+        from qianda.tools.sandbox import sandbox_problem
+
+        why = sandbox_problem()
+        return why and f"no sandbox here, {why}: tests/system/setup_sandbox.sh"
     if mark == "node" and shutil.which("npx") is None:
         return "Node.js is not installed: apt-get install nodejs npm"
     return ""

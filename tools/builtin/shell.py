@@ -10,6 +10,7 @@ from qianda.models.errors import ToolError
 from qianda.tools.builtin.output import Output
 from qianda.tools.builtin.processes import Child, finish_reading, run_child
 from qianda.tools.context import Context
+from qianda.tools.effects import Effects
 from qianda.tools.function_tool import tool
 from qianda.tools.results import ToolResult
 from qianda.tools.workspace import resolve
@@ -21,7 +22,14 @@ _GRACE = 1.0  # seconds between asking a process to end and ending it
 _CHUNK = 65_536
 
 
-@tool(consent=False, parallel=False, origin="built-in", timeout=_LONGEST_RUN + 30, max_output=_LONGEST_OUTPUT + 500)
+@tool(
+    consent=False,
+    parallel=False,
+    origin="built-in",
+    timeout=_LONGEST_RUN + 30,
+    max_output=_LONGEST_OUTPUT + 500,
+    effects=lambda given: Effects(command=given["command"]),
+)
 async def run_command(command: str, context: Context, timeout: int = 120) -> ToolResult:  # noqa: ASYNC109 - the model's
     """Run a shell command in the workspace; returns its output and exit code.
 
@@ -71,7 +79,7 @@ async def _run(child: Child, output: Output, context: Context, seconds: int) -> 
         return f"stopped: it did not finish within {seconds} s"
     finally:
         # What the command left in the background would go on unseen, and hold the pipe open.
-        left_behind = child.kill()
+        left_behind = child.kill() and context.sandbox is None  # a sandbox says so itself
         await finish_reading(reading)
     code = child.process.returncode or 0
     end = f"exit code {code}" if code >= 0 else f"killed by signal {-code} ({signal.Signals(-code).name})"
