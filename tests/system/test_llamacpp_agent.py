@@ -35,7 +35,7 @@ asyncio.run(main())
 def server() -> Iterator[tuple[str, str]]:
     """Address and key of a llama.cpp that serves the demo model."""
     if importlib.util.find_spec("xllamacpp") is None or installed_weights() is None:
-        pytest.skip("xllamacpp or the demo weights are missing: bash tests/system/setup_llamacpp.sh")
+        pytest.skip("xllamacpp or the demo weights are missing: bash tests/servers/setup_llamacpp.sh")
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetch what the tests marked "llamacpp" need: the demo weights, into the data folder (QIANDA_DATA_DIR overrides it).
-# Usage: tests/system/setup_llamacpp.sh [PYTHON]   (default: the project's .venv)
+# Usage: tests/servers/setup_llamacpp.sh [PYTHON]   (default: the project's .venv)
 set -eu
 python="${1:-$(dirname "$0")/../../.venv/bin/python}"
 "$python" -c 'import xllamacpp' || {
