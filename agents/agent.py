@@ -249,6 +249,7 @@ class Agent(Generic[T]):
             notices=notices,
             output=self.output,
             thinking=wanted.on if (wanted := Thinking.of(self.thinking)) else None,
+            stack=stack,
         )
 
     async def _resolved(self) -> Endpoint:

@@ -185,6 +185,7 @@ class _Call:
             asking=Questions(run, self._resources, call.name, self._key).ask,
             kept=RecordedTexts(run, self._resources),
             add_tools=self._resources.add_tools,
+            closing=run.closing,
         )
 
     async def _permitted(self) -> tuple[dict[str, Any], ToolResult | None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class Resources:
         notices: what was worth saying while these were opened.
         output: what the answer becomes, or None for text.
         thinking: what was asked for: True, False, or None for the model's default.
+        stack: closed with all of this.
     """
 
     client: Client
@@ -59,6 +61,19 @@ class Resources:
     thinking: bool | None = None
     sandbox: Sandbox | None = None
     ask: Ask | None = None
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _of_sessions: dict[str, AsyncExitStack] = field(default_factory=dict[str, AsyncExitStack])
+
+    @asynccontextmanager
+    async def closing(self, session: str | None) -> AsyncGenerator[AsyncExitStack]:
+        """Where tools put what is closed with the conversation: with the run, or a session's when the agent closes."""
+        if session is None:
+            async with AsyncExitStack() as stack:
+                yield stack
+        else:
+            if session not in self._of_sessions:
+                self._of_sessions[session] = await self.stack.enter_async_context(AsyncExitStack())
+            yield self._of_sessions[session]
 
     @cached_property
     def schemas(self) -> list[ToolSchema]:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
@@ -80,6 +80,7 @@ class Run(Generic[T]):
         self._result: RunResult[T] | None = None
         self._error: Exception | None = None
         self._system = 0
+        self.closing: AsyncExitStack | None = None
         self._resources: Resources | None = None
 
     # What a caller uses.
@@ -253,7 +254,7 @@ class Run(Generic[T]):
 
     async def _main(self) -> None:
         try:
-            async with self._agent.opened(self._journal) as resources:
+            async with self._agent.opened(self._journal) as resources, resources.closing(self.session) as self.closing:
                 await self._work(resources)
         except asyncio.CancelledError:
             self._end("cancelled")

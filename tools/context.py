@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -44,6 +45,8 @@ class Context:
         asking: takes the questions of ``ask``.
         kept: keeps what is cut from long results.
         add_tools: let the model call further tools from its next reply on.
+        closing: what a tool keeps open between calls goes onto it, to be closed with the conversation; the same for
+            all calls of one conversation. None: nothing can be kept.
     """
 
     run_id: str = ""
@@ -58,6 +61,7 @@ class Context:
     asking: Asking = ask_nobody
     kept: Kept = NOTHING_KEPT
     add_tools: Callable[[Sequence[Tool]], None] = _unadded
+    closing: AsyncExitStack | None = None
 
     @overload
     async def ask(self, question: str, options: Sequence[str] = ()) -> str | None: ...
