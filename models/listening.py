@@ -26,6 +26,7 @@ from qianda.models.wire import tool_body
 if TYPE_CHECKING:
     from qianda.models.http import AsyncClient
 
+TOO_SLOW = "not known yet: the server was too slow to tell; qianda doctor --full waits longer"
 _ONE_SLOT = ("llamacpp", "embedded", "ollama", "lmstudio", "mlx")
 # Refusals of the request as a whole, not of what the probe asks for.
 _GENERAL = (401, 403, 404, 408, 429, 503)
@@ -84,7 +85,7 @@ class Heard:
     def why(self) -> str:
         """Why there is no evidence."""
         if self.slow:
-            return "not known yet: the server was too slow to tell; qianda doctor --full waits longer"
+            return TOO_SLOW
         return self.error or f"the model answered {self.shown()}"
 
     def shown(self) -> str:

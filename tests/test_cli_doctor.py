@@ -303,6 +303,20 @@ def test_what_was_found_is_kept_for_runs_and_tells_no_secret(
     assert "sk-very-secret" not in profiles_path().read_text()
 
 
+def test_what_there_was_no_time_for_stays_as_it_was_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [Turn(fault=Fault.hang(after=1)), error(400, NO_PARSER)]
+    tested = ScriptedServer(default=lambda body: answers[-1] if body.get("tools") else Turn("391"), window=32_768)
+    with serving(tested) as opened:
+        main(["doctor", opened.url])
+        answers.pop()
+        monkeypatch.setattr("qianda.cli.doctor.QUICK_SECONDS", 2)
+        main(["doctor", opened.url])
+        assert "not known yet" in capsys.readouterr().out
+        assert recall(opened.url, "qwen3-8b").facts["tools"] == "refused"
+
+
 def test_a_report_to_share(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     monkeypatch.setenv("QIANDA_API_KEY", "sk-very-secret")
     tested = server("/home/ada/models/Qwen3-8B", tools=error(400, f"{NO_PARSER}: sk-very-secret at /home/ada"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qianda.cli.live_cases import CASES
 from qianda.cli.main import main
 from qianda.models.embedded import EmbeddedServer, start_embedded
 
@@ -52,6 +53,19 @@ def test_it_takes_ten_seconds_at_most(engine: EmbeddedServer, capsys: pytest.Cap
     assert main(["doctor", engine.url, "--json"]) == 0
     assert time.monotonic() - started < 10
     assert "findings" in json.loads(capsys.readouterr().out)
+
+
+def test_the_live_checks_finish_and_say_how_it_went(
+    engine: EmbeddedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # On two busy cores all of them take five minutes; what has no time left is said to have had none.
+    monkeypatch.setattr("qianda.cli.live_checks.FULL_SECONDS", 20)
+    assert main(["doctor", engine.url, "--full", "--json", "--report", "report.md"]) in (0, 1)
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert len(checks) == len(CASES)
+    assert {"pass", "skip"} <= {check["status"] for check in checks}
+    assert all(check["seen"] for check in checks if check["status"] != "pass")
+    assert engine.api_key not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_engine_of_this_process_is_not_probed(capsys: pytest.CaptureFixture[str]) -> None:
