@@ -34,25 +34,24 @@ class Approval:
         self._terminal = terminal
         self._view = view
         self._waiting: asyncio.Future[str] | None = None
+        self._abandoned = False
 
     def abandon(self) -> None:
         """Stop waiting for an answer: it counts as No."""
+        self._abandoned = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result("")
 
     async def ask(self, asked: ApprovalAsked) -> Decision:
         """Show the call and wait for the answer; an empty one, or the end of the input, is No."""
-        self._view.end_line()
-        _forget_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
+        self.begin(asked.name)
         err = self._terminal.err
-        err.write(self._terminal.style(f"? {clean(asked.name)}", "ask") + "\n")
         for line in question(asked.arguments, self._terminal):
             err.write(f"  {line}\n")
         err.write(f"  {self._terminal.style(clean(asked.reason), 'dim')}\n")
         while True:
             err.write("  Allow it? y = once, s = same call again in this session, Enter = no, or say why not: ")
-            err.flush()
-            answer = (await self._read_line(sys.stdin)).strip()
+            answer = await self.read_line()
             match answer.casefold():
                 case "" | "n" | "no":
                     return Decision.deny()
@@ -64,6 +63,17 @@ class Approval:
                     continue
                 case _:
                     return Decision.deny(answer)
+
+    def begin(self, title: str) -> None:
+        """Begin a question with a line of its own."""
+        self._view.end_line()
+        _forget_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
+        self._terminal.err.write(self._terminal.style(f"? {clean(title)}", "ask") + "\n")
+
+    async def read_line(self) -> str:
+        """What the person types behind what was written; "" when the question was abandoned."""
+        self._terminal.err.flush()
+        return "" if self._abandoned else (await self._read_line(sys.stdin)).strip()
 
     async def _read_line(self, stdin: TextIO) -> str:
         """A line from the keyboard, or what there is at its end."""

@@ -12,7 +12,7 @@ from qianda.models.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
-    from qianda.agents.resources import Approve
+    from qianda.agents.resources import Approve, Ask
 
 
 def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
@@ -37,8 +37,8 @@ def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
 
     with ExitStack() as stack:
 
-        async def opened(approve: Approve, notify: Notify) -> Agent:
+        async def opened(approve: Approve, ask: Ask, notify: Notify) -> Agent:
             stack.close()  # what an attempt that failed has left open
-            return await open_agent(chosen, stack=stack, notify=notify, approve=approve)
+            return await open_agent(chosen, stack=stack, notify=notify, approve=approve, ask=ask)
 
         return run_tui(opened, session=session)

@@ -15,7 +15,7 @@ from qianda.models.errors import ConfigurationError, JournalError
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
     from qianda.agents.journal import Journal
-    from qianda.agents.resources import Approve
+    from qianda.agents.resources import Approve, Ask
     from qianda.models.resolve import Endpoint
     from qianda.models.thinking import Thinking
     from qianda.tools.mcp import MCPServer
@@ -110,7 +110,9 @@ def _chosen_key(variable: str | None) -> str | None:
     return key
 
 
-async def open_agent(choices: Choices, *, stack: ExitStack, notify: Notify, approve: Approve | None = None) -> Agent:
+async def open_agent(
+    choices: Choices, *, stack: ExitStack, notify: Notify, approve: Approve | None = None, ask: Ask | None = None
+) -> Agent:
     """The assistant for one workspace, with the server, tools and MCP servers that were chosen.
 
     Args:
@@ -118,6 +120,7 @@ async def open_agent(choices: Choices, *, stack: ExitStack, notify: Notify, appr
         stack: closes the engine and the record.
         notify: told, a line each, what is worth saying.
         approve: who is asked before a call, or None.
+        ask: who answers the questions of tools, or None.
 
     Raises:
         QiandaError: the settings are wrong, or no model can be reached.
@@ -140,6 +143,7 @@ async def open_agent(choices: Choices, *, stack: ExitStack, notify: Notify, appr
         sandbox=chosen_sandbox(choices, config),
         mcp_servers=servers,
         approve=approve,
+        ask=ask,
         journal=open_record(stack, notify),
         limits=Limits(turns=choices.max_turns) if choices.max_turns else Limits(),
     )

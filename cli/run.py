@@ -14,10 +14,11 @@ from qianda.cli.approval import Approval, can_ask
 from qianda.cli.exits import DONE, INTERRUPTED, REFUSED, complain
 from qianda.cli.opening import Choices, open_agent, record_path
 from qianda.cli.prompt import attach, read_prompt
+from qianda.cli.questions import answer_on
 from qianda.cli.render import RunView
 from qianda.cli.terminal import Terminal, is_terminal
 from qianda.models.errors import LimitReached
-from qianda.models.events import ApprovalAsked, CallDenied, Event, InputReceived, Notice, to_json
+from qianda.models.events import ApprovalAsked, CallDenied, Event, InputReceived, Notice, QuestionAsked, to_json
 from qianda.models.messages import Content
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class _Watcher:
         match event:
             case ApprovalAsked() if self._asks:
                 run.answer(event.request_id, await self.approval.ask(event))
+            case QuestionAsked() if self._asks:
+                run.answer(event.request_id, await answer_on(self._terminal, self.approval, event))
             case CallDenied() if event.by != "person":
                 self._denied.append(event.name)
                 self._unasked |= event.by == "nobody"

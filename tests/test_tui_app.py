@@ -34,8 +34,9 @@ from qianda.models.messages import AssistantMessage, Message, ToolCall, ToolMess
 from qianda.models.resolve import Endpoint
 from qianda.models.servers import server_kinds
 from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.questions import Answer, Question
 from qianda.tui.app import QiandaApp
-from qianda.tui.conversation import Approve, Notify
+from qianda.tui.conversation import Approve, Ask, Notify
 from qianda.tui.screen import ChatScreen
 
 
@@ -103,11 +104,12 @@ class FakeAgent:
         self.may_open.set()
         self.failures: list[Exception] = []
         self.approve: Approve
+        self.ask: Ask
         self.notify: Notify
         self.closed = False
 
-    async def open(self, approve: Approve, notify: Notify) -> FakeAgent:
-        self.approve, self.notify = approve, notify
+    async def open(self, approve: Approve, ask: Ask, notify: Notify) -> FakeAgent:
+        self.approve, self.ask, self.notify = approve, ask, notify
         await self.may_open.wait()
         if self.failures:
             raise self.failures.pop(0)
@@ -195,6 +197,12 @@ class Person:
 
         async def ask() -> Decision:
             return await self.agent.approve(request)
+
+        return asyncio.create_task(ask())
+
+    def is_asked(self, question: Question) -> asyncio.Task[Answer]:
+        async def ask() -> Answer:
+            return await self.agent.ask(question)
 
         return asyncio.create_task(ask())
 
@@ -788,3 +796,61 @@ def test_the_style_sheet_is_part_of_the_package() -> None:
     import qianda.tui
 
     assert (Path(qianda.tui.__file__).parent / "app.tcss").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "answer"),
+    [
+        (("red", "blue"), ["down", "enter"], "blue"),
+        (("red", "blue"), ["up", *"green", "enter"], "green"),
+        (("red", "blue"), ["down", "down", "enter"], None),
+        ((), [*"green", "enter"], "green"),
+        ((), ["enter"], None),
+        ((), ["down", "enter"], None),
+    ],
+)
+async def test_answers_to_a_question(options: tuple[str, ...], keys: list[str], answer: str | None) -> None:
+    async with chatting() as person:
+        await person.says("go")
+        asked = person.is_asked(Question(question="Which [b]colour[/b]?", options=options))
+        await person.sees("Which [b]colour[/b]?")
+        assert not person.chat.editor.display
+        await person.pilot.press(*keys)
+        async with asyncio.timeout(10):
+            assert await asked == answer
+        await person.until(lambda: person.app.focused is person.chat.editor)
+        await person.sees_no("Which")
+
+
+async def test_a_form_is_filled_in_field_by_field() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "seats": {"type": "integer", "title": "Seats"},
+            "window": {"type": "boolean"},
+            "note": {"type": "string"},
+        },
+        "required": ["seats"],
+    }
+    async with chatting() as person:
+        await person.says("go")
+        asked = person.is_asked(Question(question="Your flight", schema=schema))
+        await person.sees("Your flight")
+        await person.pilot.press("2", "enter")
+        await person.sees("window (may be left empty)")
+        await person.pilot.press("enter")
+        await person.sees("note (may be left empty)")
+        await person.pilot.press("enter")
+        async with asyncio.timeout(10):
+            assert await asked == {"seats": "2", "window": "true"}
+
+
+async def test_stopping_takes_the_question_away() -> None:
+    async with chatting() as person:
+        run = await person.says("go")
+        asked = person.is_asked(Question(question="Which?"))
+        await person.sees("Which?")
+        await person.pilot.press("escape")
+        assert run.cancelled
+        asked.cancel()
+        await person.sees_no("Which?")

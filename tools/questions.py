@@ -61,3 +61,31 @@ async def ask_nobody(question: Question) -> Answer:  # noqa: ARG001 - nobody hea
         ToolError: always.
     """
     raise ToolError(NOBODY)
+
+
+async def fill_in(question: Question, ask: Callable[[str, tuple[str, ...]], Awaitable[str | None]]) -> Answer:
+    """Have a person answer a question: a text at once, a form field by field.
+
+    Args:
+        question: the question.
+        ask: asks for one text, given options; None when the person declines.
+
+    Returns:
+        The text, or the texts of a form by field; None when it, or a field that has to be filled, was declined.
+    """
+    if question.schema is None:
+        return await ask(question.question, question.options)
+    fields: dict[str, dict[str, Any]] = question.schema.get("properties", {})
+    filled: dict[str, Any] = {}
+    text = question.question + "\n"
+    for name, field in fields.items():
+        needed = name in question.schema.get("required", []) and "default" not in field
+        about = ": ".join(filter(None, [field.get("title") or name, field.get("description", "")]))
+        options = ("true", "false") if field.get("type") == "boolean" else tuple(map(str, field.get("enum", ())))
+        answer = await ask(text + about + ("" if needed else " (may be left empty)"), options)
+        if answer:
+            filled[name] = answer
+        elif needed:
+            return None
+        text = ""
+    return filled

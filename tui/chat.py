@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qianda.models.errors import QiandaError
 from qianda.tui.screen import ChatScreen
@@ -15,10 +15,13 @@ from qianda.tui.transcript.blocks import NoticeBlock, UserBlock
 if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
     from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tools.questions import Answer, Question
     from qianda.tui.approval import ApprovalPane
     from qianda.tui.conversation import ChatRun, Conversation, OpenAgent
+    from qianda.tui.question import QuestionPane
     from qianda.tui.run_view import RunView
 
+T = TypeVar("T")
 CLOSE_SECONDS = 3.0
 """How long a run and the agent may take to close when the program is left."""
 EVENTS_AT_ONCE = 256
@@ -62,8 +65,7 @@ class Chat:
         self._unread: list[str] = []
         self._noticed: set[str] = set()
         self._asking = asyncio.Lock()
-        self._pane: ApprovalPane | None = None
-        self._answer: asyncio.Future[Decision] | None = None
+        self._pane: ApprovalPane | QuestionPane | None = None
 
     # The agent
 
@@ -76,7 +78,7 @@ class Chat:
         """Open the agent and keep it until the program is left: it is closed in the task that opened it."""
         self._status.busy("looking for a model")
         try:
-            agent = await self._open_agent(self.approve, self.say)
+            agent = await self._open_agent(self.approve, self.ask, self.say)
             async with agent:
                 endpoint = await agent.endpoint()
                 self._new_conversation = agent.session
@@ -229,30 +231,49 @@ class Chat:
         elif unread and not self._leaving.is_set():  # said when the last reply was already on its way
             self.send("\n\n".join(unread))
 
-    # Approvals
+    # Approvals and questions
 
     async def approve(self, request: ApprovalRequest) -> Decision:
         """Ask the person; one question at a time."""
         from qianda.tui.approval import ApprovalPane
 
         async with self._asking:
-            screen = self._screen
-            self._answer = asyncio.get_running_loop().create_future()
-            self._pane = ApprovalPane(request, self._answer)
-            screen.editor.display = False
-            self._status.say(asking=True)
-            try:
-                await screen.pane.mount(self._pane)
-                decision = await self._answer
-            finally:
-                self._pane.remove()
-                self._pane = self._answer = None
-                self._status.say(asking=False)
-                screen.editor.display = True
-                screen.set_focus(screen.editor)
+            answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+            decision = await self._shown(ApprovalPane(request, answer), answer)
             if self._view is not None:
                 self._view.answered(request.call_id)
             return decision
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask the person what a tool wants to know."""
+        from qianda.tools.questions import fill_in
+        from qianda.tui.question import QuestionPane
+
+        async def ask(text: str, options: tuple[str, ...]) -> str | None:
+            answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            return await self._shown(QuestionPane(text, options, answer), answer)
+
+        async with self._asking:
+            answer = await fill_in(question, ask)
+            if self._view is not None:
+                self._view.answered(question.call_id)
+            return answer
+
+    async def _shown(self, pane: ApprovalPane | QuestionPane, answer: asyncio.Future[T]) -> T:
+        """A pane in the prompt's place, until it has its answer."""
+        screen = self._screen
+        self._pane = pane
+        screen.editor.display = False
+        self._status.say(asking=True)
+        try:
+            await screen.pane.mount(pane)
+            return await answer
+        finally:
+            pane.remove()
+            self._pane = None
+            self._status.say(asking=False)
+            screen.editor.display = True
+            screen.set_focus(screen.editor)
 
 
 def new_session_name() -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qianda.models.messages import Message
     from qianda.models.resolve import Endpoint
     from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tools.questions import Answer, Question
 
 
 class ChatRun(Protocol):
@@ -65,5 +66,6 @@ class ChatAgent(Protocol):
 
 
 Approve = Callable[["ApprovalRequest"], Awaitable["Decision"]]
+Ask = Callable[["Question"], Awaitable["Answer"]]
 Notify = Callable[[str], None]
-OpenAgent = Callable[[Approve, Notify], Awaitable[ChatAgent]]
+OpenAgent = Callable[[Approve, Ask, Notify], Awaitable[ChatAgent]]

@@ -17,6 +17,7 @@ from qianda.models.events import (
     Event,
     InputReceived,
     Notice,
+    QuestionAsked,
     Retrying,
     RunFinished,
     TextDelta,
@@ -58,6 +59,7 @@ class RunView:
             ArgumentsDelta: self._write_call,
             CallStarted: self._start_call,
             ApprovalAsked: self._ask,
+            QuestionAsked: self._question,
             CallProgress: self._progress,
             CallFinished: self._finish_call,
             CallFailed: self._fail_call,
@@ -83,6 +85,7 @@ class RunView:
         if block is not None and block.state == "asking":
             block.move("running")
             self._transcript.update_block(block)
+        if block is not None:
             self._status.busy(f"running {block.name}")
 
     def hold(self, block: NoticeBlock) -> None:
@@ -167,6 +170,9 @@ class RunView:
 
     def _ask(self, event: ApprovalAsked) -> None:
         self._change(event.call_id, lambda block: block.move("asking"))
+        self._status.busy("waiting for your answer")
+
+    def _question(self, event: QuestionAsked) -> None:  # noqa: ARG002 - the pane shows it
         self._status.busy("waiting for your answer")
 
     def _progress(self, event: CallProgress) -> None:
