@@ -31,6 +31,7 @@ from qianda.models.thinking import Thinking
 from qianda.tools.function_tool import as_tool
 from qianda.tools.permissions import PermissionMode, Permissions
 from qianda.tools.sandbox import Sandbox, SandboxMode
+from qianda.tools.secrets import know_secrets
 from qianda.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class Agent(Generic[T]):
 
     async def _connect(self, stack: AsyncExitStack) -> Resources:
         endpoint = await self._resolved()
+        know_secrets(self.workspace, [endpoint.api_key])
         http = self._http_client or await stack.enter_async_context(open_http(endpoint.url, idle=self.request_timeout))
         found = await known(endpoint, http)
         client = Client(

@@ -23,6 +23,7 @@ from qianda.models.reply import BrokenCall
 from qianda.tools.context import Context
 from qianda.tools.permissions import ApprovalRequest, Decision
 from qianda.tools.results import ToolResult
+from qianda.tools.secrets import redact
 from qianda.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class _Call:
         run, call = self._run, self._call
 
         def progress(text: str) -> None:
-            run.emit(CallProgress, call_id=call.id, name=call.name, text=text)
+            run.emit(CallProgress, call_id=call.id, name=call.name, text=redact(text))
 
         return Context(
             run_id=run.id,

@@ -72,6 +72,7 @@ def write_traceback(error: BaseException) -> Path | None:
     import traceback
 
     from qianda.models.config import data_dir
+    from qianda.tools.secrets import redact
 
     now = dt.datetime.now(tz=dt.UTC)
     path = data_dir() / "logs" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.log"
@@ -79,7 +80,7 @@ def write_traceback(error: BaseException) -> Path | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(traceback.format_exception(error))
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
-            log.write(text.encode(errors="backslashreplace"))
+            log.write(redact(text).encode(errors="backslashreplace"))
     except OSError:
         return None
     return path

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from qianda.tools import Context, ToolResult, run_command
 from qianda.tools.builtin.output import Output
-from qianda.tools.builtin.processes import clean_environment
+from qianda.tools.secrets import clean_environment
 
 
 async def call(workspace: Path, command: str, context: Context | None = None, **arguments: Any) -> ToolResult:

@@ -16,6 +16,7 @@ from qianda.tools.context import Context
 from qianda.tools.effects import NO_EFFECTS, Effects
 from qianda.tools.questions import Answer, Asking, Question
 from qianda.tools.results import ToolResult, cap_content
+from qianda.tools.secrets import redact_content
 
 DEFAULT_TIMEOUT = 120.0
 DEFAULT_MAX_OUTPUT = 20_000
@@ -105,7 +106,7 @@ class Tool(ABC):
         except (Exception, SystemExit) as error:
             logger.debug("tool %s failed", self.name, exc_info=True)
             result = ToolResult(self._timed_out() if scope.expired() else self._failure(error), failed=True)
-        return replace(result, content=cap_content(result.content, self.max_output, context.kept))
+        return replace(result, content=cap_content(redact_content(result.content), self.max_output, context.kept))
 
     def _timed_out(self) -> str:
         """What the model reads when the time is over."""

@@ -5,25 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from qianda.tools.sandbox import Sandbox
+from qianda.tools.secrets import clean_environment
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-# Programs that think that nobody reads along neither colour their output nor wait for an answer.
-_PLAIN = {"TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
 _LAST_WORDS = 1.0  # seconds in which the output of an ended process has to arrive
-
-
-def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a tool's process: without the variables whose names look like those of secrets."""
-    source = os.environ if environment is None else environment
-    return {name: value for name, value in source.items() if not _SECRET.search(name)} | _PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qianda.models.errors import ToolError
+from qianda.tools.secrets import has_placeholder
 from qianda.tools.workspace import explained, shown
 
 LARGEST = 10_000_000  # bytes of a file that is read whole
@@ -92,6 +93,11 @@ def write_text(workspace: Path, path: Path, text: str, encoding: str = "utf-8") 
         ToolError: it is a folder, or may not be written.
     """
     name = shown(workspace, path)
+    if has_placeholder(text):
+        raise ToolError(
+            f'"{name}" is not written: the text holds a placeholder for a secret that was kept out of your sight, '
+            "and the secret would be lost; change other parts of the file with edit_file"
+        )
     try:
         content = text.encode(encoding)
     except UnicodeEncodeError as error:
