@@ -94,6 +94,9 @@ class _Doctor:
                 probing = tasks.create_task(probe_local())
                 tasks.create_task(self._look())
             self._progress.clear()
+            if isinstance(seen.error, ServerUnreachable):
+                here = ", ".join(found.url for found in probing.result()) or "nothing on this machine's usual ports"
+                seen.error.cure = seen.error.cure.replace("qianda doctor shows what is there", f"what answers: {here}")
             report = self._report(probing.result())
             self._show(sections(report, self._terminal))
             if looking.full and seen.endpoint and not seen.error:

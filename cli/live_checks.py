@@ -147,7 +147,7 @@ async def _check(case: Case, endpoint: Endpoint) -> tuple[Outcome, bool]:
     gone = False
     try:
         async with asyncio.timeout(CASE_SECONDS):
-            for prompt in case.prompts:
+            for prompt in (case.prompts,) if isinstance(case.prompts, str) else case.prompts:
                 result = await _run(case, endpoint, prompt, result)
                 tokens += result.usage.output_tokens
         assert result is not None

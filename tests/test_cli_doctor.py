@@ -274,6 +274,8 @@ def test_a_closed_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", url]) == 5
     captured = capsys.readouterr()
     assert f"No server answers at {url}" in captured.err
+    assert "Start it, or choose another" in captured.err
+    assert "(what answers: " in captured.err
     assert captured.err.count("\n") == 1
 
 
