@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,14 @@ from qianda.testing import Call, Fault, ScriptedServer, Turn
 URL, MODEL = "http://127.0.0.1:8000/v1", "qwen3-8b"
 Body = dict[str, Any]
 NO_PARSER = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Somebody who comes."""
+
+    name: str
+    age: int
 
 
 def get_weather(city: str) -> str:
@@ -182,6 +190,16 @@ def test_schemas_go_the_way_that_was_found(kind: str, fact: str, structured: str
     profile = Profile("1", {"structured": fact}, time.time())
     assert profile.applied(endpoint).kind.structured == structured
     assert profile.tells(endpoint) == (endpoint.kind.structured != structured)
+
+
+async def test_an_older_vllm_is_held_to_a_schema_in_its_own_way() -> None:
+    async with ScriptedServer('{"name": "Ann", "age": 31}', model="Qwen2.5-7B-Instruct") as server:
+        remember(server.url, server.model, Profile("0.32.0", {"structured": "older"}, time.time()))
+        result = await Agent(server=server.url, output_type=Guest).run("Ann is 31 years old.")
+        assert result.output == Guest("Ann", 31)
+        (body,) = server.requests
+        assert body["guided_json"]["required"] == ["name", "age"]
+        assert "response_format" not in body
 
 
 async def test_a_server_that_does_all_is_asked_as_before() -> None:
