@@ -19,8 +19,8 @@ demo: $(VENV)/has-local  ## install, fetch the pocket model, watch an agent call
 	@$(PY) -m qianda models pull demo >/dev/null
 	@$(PY) -m qianda.cli.demo
 
-test: $(VENV)/has-dev  ## the tests that need Python and PyPI only, at most 5 minutes
-	@$(PY) -m pytest -q -m "not ($(SYSTEM))" $(ARGS)
+test: $(VENV)/has-dev  ## the tests that need Python and PyPI only, at most 5 minutes; ARGS="-n 0 -x -k name" for one
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m "not ($(SYSTEM))" $(ARGS)
 
 test-system: $(VENV)/has-dev  ## the tests with real engines and programs; what is missing is skipped and named
 	@$(PY) -m pytest -q -m "$(SYSTEM)" $(ARGS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+from hypothesis import HealthCheck, settings
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -34,9 +35,15 @@ NAMES = (
     "TTY_COMPATIBLE",
 )
 
+# A machine that is busy with other things is no failure.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
 # Textual and rich read some of these when they are imported, which is before any fixture runs.
-for _name in [name for name in os.environ if name in NAMES or name.startswith("TEXTUAL_")]:
-    del os.environ[_name]
+# The processes that pytest-xdist starts get the folder of the pictures by TEXTUAL_SNAPSHOT_TEMPDIR.
+for _name in list(os.environ):
+    if _name in NAMES or (_name.startswith("TEXTUAL_") and not _name.startswith("TEXTUAL_SNAPSHOT_")):
+        del os.environ[_name]
 
 
 def _registry_settings() -> dict[str, str]:

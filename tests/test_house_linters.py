@@ -49,7 +49,6 @@ def test_every_folder_is_seen_and_clean(copy: Path, house_files: list[str]) -> N
     assert clean.returncode == 0, clean.stdout
     formatted = ruff(copy, "format", "--check")
     assert formatted.returncode == 0, formatted.stdout
-    assert pyright(copy) == {}
 
     folders = folders_with_python(house_files)
     assert {"agents", "cli", "mcp_servers", "models", "testing", "tools", "tui", "src/qianda", "tests"} <= folders
@@ -60,5 +59,7 @@ def test_every_folder_is_seen_and_clean(copy: Path, house_files: list[str]) -> N
     entries = json.loads(ruff(copy, "check", "--output-format=json").stdout)
     by_ruff = {str(Path(entry["filename"]).resolve().relative_to(copy.resolve())) for entry in entries}
     assert by_ruff == seeds
+    # One run says both, since it is slow: nothing imports the seeds, so all else that is found is wrong without them.
     by_pyright = pyright(copy)
+    assert {name: messages for name, messages in by_pyright.items() if name not in seeds} == {}
     assert {name for name, messages in by_pyright.items() if any('"int"' in text for text in messages)} == seeds
