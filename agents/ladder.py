@@ -24,6 +24,7 @@ UNCHANGED = (
     f"(The same call has now given the same result {TOLD_AFTER} times in a row: nothing has changed. "
     "Do something else, or answer with what there is so far.)"
 )
+LOST = "The server passed on nothing of what the model wrote: its tool parser may be for another format"
 
 Ask = Callable[[Forced | None], Awaitable[Reply]]
 
@@ -87,9 +88,14 @@ class Ladder:
         return reply if len(spent) == 1 else replace(reply, usage=sum(spent, NO_USAGE))
 
     async def _ask(self, run: Run[Any], resources: Resources, turn: int, ask: Ask) -> Reply:
-        if self._due is None or self._due[0] != turn:
-            return await self._unforced(run, ask)
-        _, name, reason = self._due
+        if self._due is not None and self._due[0] == turn:
+            _, name, reason = self._due
+        else:
+            reply = await self._unforced(run, ask)
+            if not reply.lost or not resources.schemas:
+                return reply
+            # Seen of vLLM's XML parser, which drops calls in JSON from documents too: a grammar gives what it can read.
+            name, reason = "", LOST
         endpoint = resources.client.endpoint
         forced = force_call(endpoint.kind, find_family(endpoint.model), resources.schemas, name or None)
         run.emit(CallForced, name=name, how=forced.how if forced else "", reason=reason)
@@ -110,8 +116,7 @@ class Ladder:
         reply = await ask(self._document)
         if reply.lost and self._document is None:
             self._document = Forced("", {"stream": False, "stream_options": None}, None)
-            cause = "The server passed on nothing of what the model wrote: its tool parser may be for another format"
-            run.emit(Retrying, cause=cause, attempt=2, wait=0.0, discard=True)
+            run.emit(Retrying, cause=LOST, attempt=2, wait=0.0, discard=True)
             reply = await ask(self._document)
         return reply
 

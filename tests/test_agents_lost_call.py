@@ -7,7 +7,7 @@ import pytest
 from qianda import Agent, ModelOutputError
 from qianda.models.events import Retrying
 from qianda.models.messages import Usage
-from qianda.testing import ScriptedServer, Turn
+from qianda.testing import Call, ScriptedServer, Turn
 
 
 def weather(city: str) -> str:
@@ -20,17 +20,30 @@ async def test_what_a_stream_lost_is_asked_for_in_one_document(reasoning: str) -
     # As vLLM streams a call in XML with its Hermes parser: nothing but the count of its tokens.
     lost = Turn(reasoning=reasoning, usage=Usage(300, 40, reasoning_tokens=6 if reasoning else 0))
     call = Turn(raw="<tool_call>\n<function=weather>\n<parameter=city>\nUlm\n</parameter>\n</function>\n</tool_call>")
-    async with ScriptedServer(lost, call, "sunny") as server, Agent(server=server.url, tools=[weather]) as agent:
-        async with agent.stream("go") as run:
-            events = [event async for event in run]
+    async with (
+        ScriptedServer(lost, call, "sunny") as server,
+        Agent(server=server.url, tools=[weather]).stream("go") as run,
+    ):
+        events = [event async for event in run]
     assert run.result.output == "sunny"
     assert [bool(request.get("stream")) for request in server.requests] == [True, False, False]
     assert "passed on nothing" in next(event for event in events if isinstance(event, Retrying)).cause
     assert server.requests[0]["messages"] == server.requests[1]["messages"]
 
 
-async def test_what_a_document_lost_too_is_asked_for_no_more_than_any_empty_answer() -> None:
+async def test_what_a_document_lost_too_is_asked_for_by_force() -> None:
+    lost = Turn(usage=Usage(300, 40))
+    async with ScriptedServer(lost, lost, Turn(calls=[Call("weather", {"city": "Ulm"})]), "sunny") as server:
+        result = await Agent(server=server.url, tools=[weather]).run("go")
+    assert result.output == "sunny"
+    assert ["tool_choice" in request for request in server.requests] == [False, False, True, False]
+
+
+async def test_what_is_lost_again_and_again_ends_as_any_empty_answer() -> None:
     async with ScriptedServer(default=Turn(usage=Usage(300, 40))) as server:
         with pytest.raises(ModelOutputError, match="empty"):
             await Agent(server=server.url, tools=[weather]).run("go")
-    assert len(server.requests) == 3
+        assert len(server.requests) == 5
+        with pytest.raises(ModelOutputError, match="empty"):
+            await Agent(server=server.url).run("go")
+    assert len(server.requests) == 8

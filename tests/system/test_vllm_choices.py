@@ -54,6 +54,10 @@ async def test_a_choice(vllm: Any, choice: Any, streaming: bool, thinking: bool)
     marker = vllm.say(said(TEXT[vllm.configuration]))
     agent = Agent(server=vllm.url, model=vllm.models[0], streaming=streaming, thinking=thinking)
     reply = await ask(agent, f"Read it. {marker}", {"tool_choice": choice})
+    if choice == "none" and vllm.configuration == "xml":
+        # This parser takes the call out of the text all the same, and keeps it.
+        assert (reply.text, reply.calls, reply.broken) == ("", (), ())
+        return
     assert [(call.name, call.arguments) for call in reply.calls] == [("read_file", '{"path": "a.txt"}')]
     assert (reply.text, reply.broken, reply.finish) == ("", (), "tool_calls")
     assert bool(reply.reasoning) == thinking
@@ -85,6 +89,25 @@ async def test_without_a_parser_calls_are_read_from_the_text(
     )
     result = await agent.run(f"Read it. {marker}")
     assert (result.output, paths) == ("All is done.", ["a.txt"])
+
+
+@on("xml")
+@both_ways
+@thinking_or_not
+async def test_a_call_that_the_parser_drops_is_forced(vllm: Any, streaming: bool, thinking: bool) -> None:
+    paths: list[str] = []
+
+    def read_file(path: Literal["a.txt"]) -> str:
+        """Read a file."""
+        paths.append(path)
+        return "Hello."
+
+    marker = vllm.say(said(HERMES), said("All is done."))
+    agent = Agent(server=vllm.url, model=vllm.models[0], tools=[read_file], streaming=streaming, thinking=thinking)
+    async with agent.stream(f"Read it. {marker}") as run:
+        events = [event async for event in run]
+    assert (run.result.output, paths) == ("All is done.", ["a.txt"])
+    assert [event.how for event in events if isinstance(event, CallForced)] == ["named choice"]
 
 
 @on("hermes", "xml")

@@ -76,7 +76,8 @@ def test_a_server_that_is_set_up_well(vllm: Any, look: Look) -> None:
         "reasoning": "ok",
         "switch": "ok",
         "structured": "ok",
-        "images": "no",
+        # Qwen3.5 sees images; this one, of that name, does not.
+        "images": "problem" if vllm.configuration == "xml" else "no",
     }
 
 

@@ -103,10 +103,9 @@ XML = {
     ),
     "no wrapper": Case("<function=read_file>\n<parameter=path>\na.txt\n</parameter>\n</function>", [READ]),
     "no end of a value": Case(
-        "<tool_call>\n<function=read_file>\n<parameter=path>\na.txt\n</function>\n</tool_call>", [READ]
+        "<tool_call>\n<function=read_file>\n<parameter=path>\na.txt\n</function>\n</tool_call>", [READ], (True, True)
     ),
     "no end tags": Case(xml("read_file", end="", path="a.txt"), [READ]),
-    "other format": Case(hermes(GOOD_JSON), [READ]),
     "stops amid": Case("<tool_call>\n<function=read_file>\n<parameter=path>\na.t", [READ], (True, True)),
     "cut": Case(xml("write_file", path="a.txt", content="long " * 100), [READ], (True, True), max_tokens=90),
     "unknown tool": Case(xml("read_flie", path="a.txt"), [READ], (True, True)),
