@@ -29,7 +29,7 @@ from qianda.models.profile_cache import known
 from qianda.models.resolve import Endpoint, resolve
 from qianda.models.thinking import Thinking
 from qianda.tools.function_tool import as_tool
-from qianda.tools.permissions import PermissionMode, Permissions
+from qianda.tools.permissions import PermissionMode, Permissions, Rules
 from qianda.tools.sandbox import Sandbox, SandboxMode
 from qianda.tools.secrets import know_secrets
 from qianda.tools.tool import Tool
@@ -62,8 +62,8 @@ class Agent(Generic[T]):
         output_type: what the answer becomes: a pydantic model, dataclass, TypedDict or any other type that pydantic
             validates; text by default. What does not fit is asked for again.
         limits: what one run may use up.
-        permissions: ``read-only``, ``ask`` or ``auto``: what built-in and MCP tools may do.
-        approve: who is asked when ``permissions`` is ``ask``; without it such calls are denied.
+        permissions: ``read-only``, ``ask``, ``edits`` or ``auto``: what built-in and MCP tools may do; or ``Rules``.
+        approve: who is asked where the permissions want an approval; without it such calls are denied.
         ask: who answers the questions of tools: an async function from a ``Question`` to a text, a dict or None.
         workspace: the folder that tools act in.
         sandbox: where commands run: ``auto`` (in a sandbox where there is one), ``on`` (or not at all), ``off``, or a
@@ -88,7 +88,7 @@ class Agent(Generic[T]):
         sampling: Sampling | None = None,
         output_type: TypeForm[T] = _TEXT,
         limits: Limits | None = None,
-        permissions: PermissionMode = "ask",
+        permissions: PermissionMode | Rules = "ask",
         approve: Approve | None = None,
         ask: Ask | None = None,
         workspace: str | Path = ".",
@@ -109,10 +109,10 @@ class Agent(Generic[T]):
         wanted: Any = output_type
         self.output: Output[T] | None = None if wanted in (str, None) else Output(wanted)
         self.limits = limits or Limits()
-        self.permissions = Permissions(permissions)
+        self.workspace = Path(workspace).resolve()
+        self.permissions = Permissions(permissions, workspace=self.workspace)
         self.approve = approve
         self.ask = ask
-        self.workspace = Path(workspace).resolve()
         self.sandbox = Sandbox.of(sandbox, self.workspace)
         self.streaming = streaming
         self.request_timeout = request_timeout

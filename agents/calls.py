@@ -7,6 +7,7 @@ import difflib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qianda.agents.conversation import UNKNOWN_OUTCOME
@@ -15,7 +16,7 @@ from qianda.agents.kept import RecordedTexts
 from qianda.agents.ladder import Ladder
 from qianda.agents.questions import Questions
 from qianda.agents.resources import Resources
-from qianda.models.errors import ToolError
+from qianda.models.errors import ConfigurationError, ToolError
 from qianda.models.events import CallDenied, CallFailed, CallFinished, CallProgress, CallRepaired, CallStarted, Notice
 from qianda.models.formats.arguments import fitted
 from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
@@ -123,6 +124,7 @@ class _Call:
         self._call = call
         self._key = key
         self._refusal = refusal
+        self._rule = ""  # what of the permissions let it run
         self._started = 0.0
         self._executed = False
 
@@ -142,7 +144,7 @@ class _Call:
                 if refused is not None:
                     return refused
                 assert tool is not None
-                return await tool.call(arguments, self._context())
+                return replace(await tool.call(arguments, self._context()), rule=self._rule)
 
             outcome = await self._resources.journal.step(
                 run.id, self._key, work, kind="tool", repeat=repeat, returns=ToolResult
@@ -161,12 +163,14 @@ class _Call:
         seconds = time.monotonic() - self._started
         if outcome.denied_by:
             reason = content_text(outcome.content)
-            run.emit(CallDenied, call_id=call.id, name=call.name, reason=reason, by=outcome.denied_by)
+            by = outcome.denied_by
+            run.emit(CallDenied, call_id=call.id, name=call.name, reason=reason, by=by, rule=outcome.rule)
         elif outcome.failed:
-            run.emit(CallFailed, call_id=call.id, name=call.name, error=content_text(outcome.content), seconds=seconds)
+            fields = {"error": content_text(outcome.content), "seconds": seconds, "rule": outcome.rule}
+            run.emit(CallFailed, call_id=call.id, name=call.name, **fields)
         else:
             fields = {"content": outcome.content, "seconds": seconds, "replayed": not self._executed}
-            run.emit(CallFinished, call_id=call.id, name=call.name, **fields)
+            run.emit(CallFinished, call_id=call.id, name=call.name, rule=outcome.rule, **fields)
 
     def _context(self) -> Context:
         run, call = self._run, self._call
@@ -198,6 +202,7 @@ class _Call:
             return {}, ToolResult(self.miscalled, failed=True)
         try:
             arguments = self.tool.read_arguments(self._call.arguments)
+            effects = self.tool.effects(arguments)
         except ToolError as error:
             self.miscalled = str(error)
             return {}, ToolResult(self.miscalled, failed=True)
@@ -205,21 +210,28 @@ class _Call:
             problem = f"{self.tool.name} could not check its arguments: {type(error).__name__}: {error}"
             return {}, ToolResult(problem, failed=True)
         self._say_repaired(fitted(self._call.arguments, arguments))
-        verdict = self._resources.permissions.judge(self.tool, arguments)
+        permissions = self._resources.permissions
+        verdict = permissions.judge(self.tool, arguments, effects)
+        self._rule = verdict.rule
         if verdict.action == "allow":
             return arguments, None
         if verdict.action == "deny":
-            return {}, ToolResult(f"Denied: {verdict.reason}", failed=True, denied_by="rule")
-        decision = await self._ask(self.tool, arguments, verdict.reason)
+            return {}, ToolResult(f"Denied: {verdict.reason}", failed=True, denied_by="rule", rule=verdict.rule)
+        rule = permissions.rule_for(self.tool, effects)
+        decision = await self._ask(self.tool, arguments, verdict.reason, rule if permissions.saves else "")
         if not decision.allowed:
             why = f": {decision.reason}" if decision.reason else ". Do not try it another way; go on without it"
             said = "Denied" if decision.by == "nobody" else "The user said no"
-            return {}, ToolResult(said + why, failed=True, denied_by=decision.by)
-        if decision.scope == "session":
-            self._resources.permissions.remember(self.tool, arguments)
+            rule = rule if decision.by == "nobody" else verdict.rule
+            return {}, ToolResult(said + why, failed=True, denied_by=decision.by, rule=rule)
+        self._rule = f"approved by a person ({decision.scope})"
+        try:
+            permissions.remember(self.tool, arguments, decision.scope, rule)
+        except ConfigurationError as error:
+            self._run.emit(Notice, text=str(error))
         return arguments, None
 
-    async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str) -> Decision:
+    async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str, rule: str) -> Decision:
         request = ApprovalRequest(
             request_id=f"{self._run.id}/{self._key}",
             run_id=self._run.id,
@@ -228,6 +240,7 @@ class _Call:
             arguments=arguments,
             description=tool.schema.description,
             reason=reason,
+            rule=rule,
         )
 
         async def ask() -> Decision:

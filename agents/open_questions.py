@@ -107,6 +107,7 @@ class OpenQuestions:
             arguments=orjson.dumps(request.arguments).decode(),
             description=request.description,
             reason=request.reason,
+            rule=request.rule,
         )
 
     def _emit_question(self, question: Question, name: str) -> None:

@@ -12,6 +12,7 @@ from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
 from qianda.cli.groups import config_app, models_app
 from qianda.cli.opening import Choices, open_workspace
 from qianda.cli.options import (
+    AllowOption,
     BudgetOption,
     Effort,
     EffortOption,
@@ -94,6 +95,7 @@ def chat_command(
     thinking_budget: BudgetOption = None,
     permissions: PermissionsOption = None,
     yes: YesOption = False,
+    allow: AllowOption = None,
     sandbox: SandboxOption = None,
     network: NetworkOption = None,
     mcp: MCPOption = None,
@@ -107,7 +109,7 @@ def chat_command(
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
         boxed = (sandbox is not None, network is not None)
-        if any((server, model, api_key_env, *thought, permissions, yes, *boxed, mcp, cwd != ".", session)):
+        if any((server, model, api_key_env, *thought, permissions, yes, allow, *boxed, mcp, cwd != ".", session)):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
         return DONE
@@ -119,6 +121,7 @@ def chat_command(
         api_key_env=api_key_env,
         thinking=_thinking(thinking, effort, thinking_budget),
         permissions=_permissions(permissions, yes=yes),
+        allow=tuple(allow or ()),
         sandbox=sandbox,
         network=network,
         mcp=tuple(mcp or ()),
@@ -164,6 +167,7 @@ def run_command(
     thinking_budget: BudgetOption = None,
     permissions: PermissionsOption = None,
     yes: YesOption = False,
+    allow: AllowOption = None,
     sandbox: SandboxOption = None,
     network: NetworkOption = None,
     mcp: MCPOption = None,
@@ -187,6 +191,7 @@ def run_command(
         api_key_env=api_key_env,
         thinking=_thinking(thinking, effort, thinking_budget),
         permissions=_permissions(permissions, yes=yes),
+        allow=tuple(allow or ()),
         sandbox=sandbox,
         network=network,
         mcp=tuple(mcp or ()),

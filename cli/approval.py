@@ -15,6 +15,7 @@ from qianda.models.events import ApprovalAsked
 from qianda.tools.permissions import Decision
 
 _SHOWN = 4_000
+_LONGEST_RULE = 500  # a rule that is not seen whole is not saved
 
 
 def can_ask() -> bool:
@@ -49,8 +50,15 @@ class Approval:
         for line in question(asked.arguments, self._terminal):
             err.write(f"  {line}\n")
         err.write(f"  {self._terminal.style(clean(asked.reason), 'dim')}\n")
+        always = ""
+        if asked.rule and len(asked.rule) <= _LONGEST_RULE:
+            always = " r = always, by that rule,"
+            rule = clean(asked.rule).replace("\n", "\\n")
+            err.write(f"  rule for this folder: {rule}\n")
         while True:
-            err.write("  Allow it? y = once, s = same call again in this session, Enter = no, or say why not: ")
+            err.write(
+                f"  Allow it? y = once, s = same call again in this session,{always} Enter = no, or say why not: "
+            )
             answer = await self.read_line()
             match answer.casefold():
                 case "" | "n" | "no":
@@ -59,6 +67,8 @@ class Approval:
                     return Decision.allow()
                 case "s" | "session":
                     return Decision.allow(scope="session")
+                case "r" | "rule" if always:
+                    return Decision.allow(scope="rule")
                 case _ if len(answer) < 2:
                     continue
                 case _:

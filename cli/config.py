@@ -13,7 +13,7 @@ from qianda.cli.config_file import change_setting, read_value
 from qianda.cli.exits import DONE, GAVE_UP, complain
 from qianda.cli.opening import load_settings
 from qianda.cli.terminal import Terminal, clean, is_terminal, width
-from qianda.models.config import SETTINGS, Config, Setting, find_setting, mask, user_config_path
+from qianda.models.config import SETTINGS, Config, RuleSetting, Setting, find_setting, mask, user_config_path
 from qianda.models.errors import ConfigurationError
 
 _UNSET = {"server": "(what is found)", "model": "(the server's)", "thinking": "(the model's default)"}
@@ -47,6 +47,8 @@ def get(key: str, workspace: Path) -> int:
     if setting.kind == "keys":
         keys = cast("Mapping[str, str]", value)
         value = keys.get(server) if server else ", ".join(keys)
+    elif setting.kind == "rules":
+        value = "\n".join(f"{rule.action} {rule.text}" for rule in cast("tuple[RuleSetting, ...]", value))
     elif server:
         raise ConfigurationError(f"{name} has no parts", cure=f"Write qianda config get {name}")
     if value is None or value == "":
@@ -100,6 +102,8 @@ def _rows(config: Config, setting: Setting) -> list[tuple[str, str, str]]:
     origin = config.origins.get(setting.key, "")
     if setting.kind == "keys":
         return [(f"api_keys.{clean(server)}", mask(key), origin) for server, key in config.api_keys.items()]
+    if setting.kind == "rules":
+        return [(f"rules.{rule.action}", clean(rule.text), rule.origin) for rule in config.rules]
     value = getattr(config, setting.key)
     if value is None:
         return [(setting.key, _UNSET.get(setting.key, "(none)"), "")]

@@ -30,6 +30,9 @@ def read_value(key: str, text: str) -> str | bool:
     """
     name, dot, _ = key.partition(".")
     setting = find_setting(name, "qianda config")
+    if setting.kind == "rules":
+        cure = 'Write them into your config.toml: [rules] and below it allow = ["run_command(pytest *)"]'
+        raise ConfigurationError("rules are not set by a command", cure=cure)
     if (setting.kind == "keys") != bool(dot):
         form = "api_keys.SERVER" if setting.kind == "keys" else name
         raise ConfigurationError(f"{key!r} is not a setting that can be changed", cure=f"Write {form}")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Permissions = Literal["read-only", "ask", "auto"]
+Permissions = Literal["read-only", "ask", "edits", "auto"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 ServerOption = Annotated[
@@ -33,6 +33,10 @@ BudgetOption = Annotated[
 ]
 PermissionsOption = Annotated[
     Permissions | None, typer.Option("--permissions", help="What tools may do unasked.", show_default=False)
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="RULE", help="Let more run unasked, such as 'run_command(pytest *)'; repeatable."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="The same as --permissions auto.")]
 SandboxOption = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -93,6 +94,7 @@ class _Watcher:
         self._asks = can_ask() and not output.json
         self._denied: list[str] = []
         self._unasked = False
+        self._rules: list[str] = []  # what would have let the denied calls run
         self._opening = True
         # Off a terminal stdout has the answer alone, so what --verbose tells goes to stderr.
         shown_on = terminal if self._live else replace(terminal, out=terminal.err, interactive=False, colour=False)
@@ -119,6 +121,7 @@ class _Watcher:
             case CallDenied() if event.by != "person":
                 self._denied.append(event.name)
                 self._unasked |= event.by == "nobody"
+                self._rules += [event.rule] if event.by == "nobody" and event.rule else []
             case Notice() if self._opening and not (self._live or self._output.quiet or self._output.verbose):
                 complain(event.text)  # what could not be opened, such as an MCP server
             case InputReceived():
@@ -155,9 +158,12 @@ class _Watcher:
             f"{len(self._denied)} call{'s' if len(self._denied) > 1 else ''} ({', '.join(dict.fromkeys(self._denied))})"
         )
         if self._unasked:
-            complain(f"{calls} denied, as nobody was there to agree; --yes lets them run")
+            allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(self._rules))
+            complain(
+                f"{calls} denied, as nobody was there to agree; {f'{allow}, or ' if allow else ''}--yes lets them run"
+            )
         else:
-            complain(f"{calls} denied by the permissions; --permissions ask or --yes lets them run")
+            complain(f"{calls} denied by the permissions: qianda config shows the mode and the rules")
         return REFUSED
 
     def _answer(self, text: str) -> None:

@@ -13,8 +13,10 @@ from typing import Any, Literal, cast, get_args
 
 from qianda.models.errors import ConfigurationError
 
-PermissionMode = Literal["read-only", "ask", "auto"]
-PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "auto")  # from tight to loose
+PermissionMode = Literal["read-only", "ask", "edits", "auto"]
+APIS = ("chat", "completions")
+PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "edits", "auto")  # from tight to loose
+_RULES = ("allow", "ask", "deny")
 SandboxMode = Literal["on", "auto", "off"]
 
 
@@ -24,7 +26,7 @@ class Setting:
 
     Args:
         key: its name.
-        kind: what its value is; ``keys`` is a table from server to API key.
+        kind: what its value is; ``keys`` is a table from server to API key, ``rules`` one of lists of rules.
         meaning: one line for people.
         allowed: the values that a ``choice`` may have.
         environment: the variable that overrides the files, or "".
@@ -32,7 +34,7 @@ class Setting:
     """
 
     key: str
-    kind: Literal["text", "switch", "choice", "keys"]
+    kind: Literal["text", "switch", "choice", "keys", "rules"]
     meaning: str
     allowed: tuple[str, ...] = ()
     environment: str = ""
@@ -50,6 +52,8 @@ class Setting:
                 return ", ".join(f'"{value}"' for value in self.allowed)
             case "keys":
                 return "a table of text: a server's name or URL, and its key"
+            case "rules":
+                return 'a table of lists: allow = ["run_command(pytest *)"], ask = […], deny = […]'
 
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
@@ -63,7 +67,9 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             Setting("api_key", "text", "key of that server", environment="QIANDA_API_KEY", secret=True),
             Setting("api_keys", "keys", "keys of other servers", secret=True),
             Setting("thinking", "switch", "let the model think before it answers"),
+            Setting("api", "choice", "completions: for base models and wrong chat templates", allowed=APIS),
             Setting("permissions", "choice", "what tools may do unasked", allowed=PERMISSION_MODES),
+            Setting("rules", "rules", "what is allowed, asked or denied whatever the permissions say"),
             Setting(
                 "sandbox", "choice", "where commands run: auto is where there is one", allowed=get_args(SandboxMode)
             ),
@@ -77,6 +83,15 @@ _TIGHTENED: Mapping[str, tuple[object, ...]] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RuleSetting:
+    """A rule as it stands in a file: what it does, such as ``write_file(docs/**)``, and the file."""
+
+    action: Literal["allow", "ask", "deny"]
+    text: str
+    origin: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The settings that hold for one workspace.
@@ -87,7 +102,9 @@ class Config:
         api_key: key of ``server``, or None; see ``key_for``.
         api_keys: keys by server name or URL.
         thinking: on, off, or None for the model's own default.
+        api: the server's interface: ``completions`` for prompts that are written here.
         permissions: what tools may do unasked.
+        rules: the rules of all files.
         sandbox: whether commands run in a sandbox.
         network: whether commands in the sandbox may use the network.
         origins: for each key that was set, where: a file or ``environment NAME``.
@@ -100,7 +117,9 @@ class Config:
     api_key: str | None = field(default=None, repr=False)
     api_keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     thinking: bool | None = None
+    api: Literal["chat", "completions"] = "chat"
     permissions: PermissionMode = "ask"
+    rules: tuple[RuleSetting, ...] = ()
     sandbox: SandboxMode = "auto"
     network: bool = False
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -139,6 +158,11 @@ def user_config_path() -> Path:
     import platformdirs
 
     return platformdirs.user_config_path("qianda") / "config.toml"
+
+
+def saved_rules_path() -> Path:
+    """Where the rules are that the user saved while being asked, by workspace; it may not exist."""
+    return user_config_path().with_name("rules.toml")
 
 
 def project_config_path(workspace: Path) -> Path:
@@ -229,6 +253,13 @@ def check_value(key: str, value: object, where: str) -> None:
             good = isinstance(value, dict) and all(
                 isinstance(item, str) and _fits_a_header(item) for item in cast("dict[str, object]", value).values()
             )
+        case "rules":
+            good = isinstance(value, dict) and all(
+                action in _RULES
+                and isinstance(texts, list)
+                and all(isinstance(text, str) for text in cast("list[object]", texts))
+                for action, texts in cast("dict[str, object]", value).items()
+            )
     if not good:
         raise ConfigurationError(f"{where}: {key} has a value that is not allowed", cure=f"Allowed: {setting.values}")
 
@@ -244,6 +275,9 @@ def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
     origins = {**config.origins, **dict.fromkeys(values, origin)}
     if "api_keys" in values:
         values["api_keys"] = {**config.api_keys, **values["api_keys"]}
+    if "rules" in values:
+        origins["rules"] = _and(config.origins.get("rules"), origin)
+        values["rules"] = (*config.rules, *_rules(values["rules"], origin))
     if "server" in values and "api_key" not in values and config.server is not None:
         # The key belongs to the server beside which it was written.
         if config.api_key is not None:
@@ -255,8 +289,13 @@ def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
 
 
 def _tighten(config: Config, values: Mapping[str, Any], path: Path) -> Config:
-    """``config`` with what a folder that is not trusted may change: tighter permissions, a tighter sandbox."""
-    ignored = [f"{path} sets {key}" for key in values if key not in _TIGHTENED]
+    """``config`` with what an untrusted folder may change: tighter permissions and sandbox, rules that ask or deny."""
+    ignored = [f"{path} sets {key}" for key in values if key not in (*_TIGHTENED, "rules")]
+    rules = _rules(values.get("rules", {}), str(path))
+    ignored += [f"{path} allows {rule.text}" for rule in rules if rule.action == "allow"]
+    if tight := tuple(rule for rule in rules if rule.action != "allow"):
+        origins = {**config.origins, "rules": _and(config.origins.get("rules"), str(path))}
+        config = replace(config, rules=config.rules + tight, origins=origins)
     for key, order in _TIGHTENED.items():
         wanted, held = values.get(key), getattr(config, key)
         if wanted is not None and order.index(wanted) < order.index(held):
@@ -265,6 +304,10 @@ def _tighten(config: Config, values: Mapping[str, Any], path: Path) -> Config:
         elif wanted is not None and wanted != held:
             ignored.append(f"{path} sets {key} to {str(wanted).lower()}")
     return replace(config, ignored=(*config.ignored, *ignored))
+
+
+def _rules(table: Mapping[str, list[str]], origin: str) -> list[RuleSetting]:
+    return [RuleSetting(action, text, origin) for action in ("deny", "ask", "allow") for text in table.get(action, ())]
 
 
 def _environment(config: Config) -> Config:

@@ -155,12 +155,14 @@ class ApprovalAsked(CallEnvelope):
         arguments: the call's validated arguments, as JSON text.
         description: the tool's own description.
         reason: why it is asked.
+        rule: the allow rule that ``Decision.allow("rule")`` saves, or "" when there is none to save.
     """
 
     request_id: str
     arguments: str
     description: str
     reason: str
+    rule: str = ""
     type: Literal["approval_asked"] = "approval_asked"
 
 
@@ -192,20 +194,28 @@ class CallProgress(CallEnvelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished(CallEnvelope):
-    """The tool ran; ``content`` is what the model reads. ``replayed`` when it came from the record."""
+    """The tool ran; ``content`` is what the model reads. ``replayed`` when it came from the record.
+
+    ``rule`` is what of the permissions let it run.
+    """
 
     content: Content
     seconds: float
     replayed: bool = False
+    rule: str = ""
     type: Literal["call_finished"] = "call_finished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFailed(CallEnvelope):
-    """The tool failed, was not there, or could not be called so; ``error`` is what the model reads."""
+    """The tool failed, was not there, or could not be called so; ``error`` is what the model reads.
+
+    ``rule`` is what of the permissions let it run, or "" when it did not come to that.
+    """
 
     error: str
     seconds: float
+    rule: str = ""
     type: Literal["call_failed"] = "call_failed"
 
 
@@ -216,10 +226,12 @@ class CallDenied(CallEnvelope):
     Args:
         reason: why; the model reads it too.
         by: ``rule``, ``person``, or ``nobody`` when there was no one to ask.
+        rule: what denied it, or had someone asked; with ``nobody`` the allow rule that would let it run, or "".
     """
 
     reason: str
     by: Literal["rule", "person", "nobody"]
+    rule: str = ""
     type: Literal["call_denied"] = "call_denied"
 
 

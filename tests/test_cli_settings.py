@@ -89,7 +89,7 @@ def test_a_key_can_be_given_unseen_on_stdin(monkeypatch: pytest.MonkeyPatch) -> 
     ("arguments", "fragment"),
     [
         (["set", "modle", "x"], "Did you mean model?"),
-        (["set", "permissions", "yolo"], '"read-only", "ask", "auto"'),
+        (["set", "permissions", "yolo"], '"read-only", "ask", "edits", "auto"'),
         (["set", "thinking", "maybe"], "true or false"),
         (["set", "api_keys", "x"], "api_keys.SERVER"),
         (["set", "model.name", "x"], "Write model"),

@@ -171,7 +171,7 @@ def test_a_key_by_server_name_is_sent_to_that_server(tmp_path: Path) -> None:
         ("model = 7", ["model", "text in quotes"]),
         ('model = ""', ["model", "text in quotes"]),
         ('thinking = "yes"', ["thinking", "true or false"]),
-        ('permissions = "yolo"', ["permissions", '"read-only", "ask", "auto"']),
+        ('permissions = "yolo"', ["permissions", '"read-only", "ask", "edits", "auto"']),
         ('permissions = ["ask"]', ["permissions"]),
         ('api_keys = "x"', ["api_keys", "a table"]),
         ("[api_keys]\na = 1", ["api_keys"]),

@@ -22,7 +22,7 @@ from qianda.tools.builtin import (
 )
 from qianda.tools.context import Context
 from qianda.tools.function_tool import FunctionTool, as_tool, tool
-from qianda.tools.permissions import ApprovalRequest, Decision, PermissionMode, Permissions, Verdict
+from qianda.tools.permissions import ApprovalRequest, Decision, PermissionMode, Permissions, Rules, Verdict
 from qianda.tools.results import ToolResult
 from qianda.tools.tool import Tool
 
@@ -34,6 +34,7 @@ __all__ = [
     "FunctionTool",
     "PermissionMode",
     "Permissions",
+    "Rules",
     "Tool",
     "ToolResult",
     "Verdict",

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
     from qianda.models.thinking import Thinking
     from qianda.tools import Context, Tool, calculator, current_time, documents, files, images, shell, tool
-    from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tools.permissions import ApprovalRequest, Decision, Rules
 
 __version__ = "0.1.0"
 
@@ -75,6 +75,7 @@ __all__ = [
     "QiandaError",
     "QuotaExceeded",
     "Run",
+    "Rules",
     "RunResult",
     "Sampling",
     "ServerError",
@@ -119,7 +120,7 @@ _HOMES = {
     ),
     "qianda.models.thinking": "Thinking",
     "qianda.tools": "Context Tool calculator current_time documents files images shell tool",
-    "qianda.tools.permissions": "ApprovalRequest Decision",
+    "qianda.tools.permissions": "ApprovalRequest Decision Rules",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -7,6 +7,7 @@ import difflib
 from qianda.models.errors import ToolError
 from qianda.tools.builtin.text_files import read_text, write_text
 from qianda.tools.context import Context
+from qianda.tools.effects import Effects
 from qianda.tools.function_tool import tool
 from qianda.tools.workspace import resolve, shown
 
@@ -16,7 +17,7 @@ _LARGEST_DIFFED = 1_000_000  # characters; difflib takes its time on more
 _LONGEST_DIFF = 60  # lines
 
 
-@tool(parallel=False, consent=False, origin="built-in")
+@tool(parallel=False, consent=False, origin="built-in", effects=lambda given: Effects(writes=(given["path"],)))
 def edit_file(path: str, old_text: str, new_text: str, context: Context, replace_all: bool = False) -> str:
     """Replace text in a file.
 

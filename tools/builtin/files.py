@@ -9,6 +9,7 @@ from pathlib import Path
 from qianda.models.errors import ToolError
 from qianda.tools.builtin.text_files import count_lines, read_text, write_text
 from qianda.tools.context import Context
+from qianda.tools.effects import Effects
 from qianda.tools.function_tool import tool
 from qianda.tools.workspace import explained, is_inside, resolve, shown
 
@@ -16,7 +17,7 @@ _MOST_ENTRIES = 200
 _LONGEST_TEXT = 20_000
 
 
-@tool(read_only=True, consent=False, origin="built-in")
+@tool(read_only=True, consent=False, origin="built-in", effects=lambda given: Effects(reads=(given["path"],)))
 def list_files(path: str, context: Context) -> str:
     """List the files in a folder.
 
@@ -47,7 +48,13 @@ def list_files(path: str, context: Context) -> str:
     return "\n".join([*lines[:_MOST_ENTRIES], *([f"({', '.join(notes)})"] if notes else [])])
 
 
-@tool(read_only=True, consent=False, origin="built-in", max_output=_LONGEST_TEXT + 500)
+@tool(
+    read_only=True,
+    consent=False,
+    origin="built-in",
+    max_output=_LONGEST_TEXT + 500,
+    effects=lambda given: Effects(reads=(given["path"],)),
+)
 def read_file(path: str, context: Context) -> str:
     """Read a text file.
 
@@ -66,7 +73,13 @@ def read_file(path: str, context: Context) -> str:
     return note + _head_and_tail(file.text)
 
 
-@tool(idempotent=True, parallel=False, consent=False, origin="built-in")
+@tool(
+    idempotent=True,
+    parallel=False,
+    consent=False,
+    origin="built-in",
+    effects=lambda given: Effects(writes=(given["path"],)),
+)
 def write_file(path: str, content: str, context: Context) -> str:
     """Write text to a file.
 

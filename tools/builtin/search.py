@@ -12,6 +12,7 @@ from qianda.models.errors import ToolError
 from qianda.tools.builtin import search_worker
 from qianda.tools.builtin.processes import run_child
 from qianda.tools.context import Context
+from qianda.tools.effects import Effects
 from qianda.tools.function_tool import tool
 from qianda.tools.workspace import missing, resolve, shown
 
@@ -30,7 +31,12 @@ class _Match:
     text: str
 
 
-@tool(read_only=True, consent=False, origin="built-in")
+@tool(
+    read_only=True,
+    consent=False,
+    origin="built-in",
+    effects=lambda given: Effects(reads=(given.get("path", "."),)),
+)
 async def grep(pattern: str, context: Context, path: str = ".", glob: str = "") -> str:
     """Search files for a regular expression.
 

@@ -1,0 +1,71 @@
+"""The rules that a person saved while being asked: a TOML file, by workspace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any, cast
+
+from qianda.models.errors import ConfigurationError
+
+
+def read_saved(store: Path, workspace: Path) -> list[str]:
+    """The allow rules that were saved for a workspace.
+
+    Raises:
+        ConfigurationError: the file cannot be read or understood.
+    """
+    return _read(store).get(str(workspace), [])
+
+
+def save_rule(store: Path, workspace: Path, rule: str) -> None:
+    """Add an allow rule for a workspace.
+
+    Raises:
+        ConfigurationError: the file cannot be read, understood or written.
+    """
+    saved = _read(store)
+    rules = saved.setdefault(str(workspace), [])
+    if rule in rules:
+        return
+    rules.append(rule)
+    lines = ["# Saved by Qianda when a call was always allowed, by workspace. Lines may be removed."]
+    for folder, texts in saved.items():
+        lines += ["", f"[{_quoted(folder)}]", "allow = [", *(f"    {_quoted(text)}," for text in texts), "]"]
+    temporary = None
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=store.parent, prefix=".rules-")  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        Path(temporary).replace(store)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise ConfigurationError(f"The rule cannot be saved in {store}: {error.strerror}") from error
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's, but that TOML also wants DEL escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _read(store: Path) -> dict[str, list[str]]:
+    try:
+        values: dict[str, Any] = tomllib.loads(store.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{store} cannot be read: {error}", cure="Correct it, or remove it") from error
+    saved: dict[str, list[str]] = {}
+    for folder, table in values.items():
+        rules: object = cast("dict[str, object]", table).get("allow") if isinstance(table, dict) else None
+        if not isinstance(rules, list) or not all(isinstance(item, str) for item in cast("list[object]", rules)):
+            raise ConfigurationError(f'{store}: "{folder}" has no list of rules', cure="Correct it, or remove it")
+        saved[folder] = cast("list[str]", rules)
+    return saved
