@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qianda.agents.agent import Agent
 from qianda.models.resolve import Endpoint
-from qianda.tools import calculator, core_tools, current_time, files, shell
+from qianda.tools import ask_user, calculator, core_tools, current_time, files, shell
 
 if TYPE_CHECKING:
     from qianda.tools.tool import Tool
@@ -34,8 +34,8 @@ def assistant_instructions(workspace: Path) -> str:
 
 
 def assistant_tools() -> list[Tool]:
-    """The default tools: files, search, shell, calculator, clock."""
-    return [*files(), *shell(), calculator, current_time]
+    """The default tools: files, search, shell, calculator, clock, questions."""
+    return [*files(), *shell(), calculator, current_time, ask_user]
 
 
 def assistant_agent(endpoint: Endpoint, *, workspace: str | Path = ".", **options: Any) -> Agent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qianda.tools.builtin import (
     TOOLSETS,
+    ask_user,
     calculator,
     core_tools,
     current_time,
@@ -23,11 +24,15 @@ from qianda.tools.builtin import (
 from qianda.tools.context import Context
 from qianda.tools.function_tool import FunctionTool, as_tool, tool
 from qianda.tools.permissions import ApprovalRequest, Decision, PermissionMode, Permissions, Rules, Verdict
+from qianda.tools.questions import Answer, Question
 from qianda.tools.results import ToolResult
 from qianda.tools.tool import Tool
+from qianda.tools.tool_search import fit, on_demand
+from qianda.tools.toolset import Toolset
 
 __all__ = [
     "TOOLSETS",
+    "Answer",
     "ApprovalRequest",
     "Context",
     "Decision",
@@ -35,19 +40,24 @@ __all__ = [
     "PermissionMode",
     "Permissions",
     "Rules",
+    "Question",
     "Tool",
     "ToolResult",
+    "Toolset",
     "Verdict",
     "as_tool",
+    "ask_user",
     "calculator",
     "core_tools",
     "current_time",
     "documents",
     "edit_file",
     "files",
+    "fit",
     "grep",
     "images",
     "list_files",
+    "on_demand",
     "read_document",
     "read_file",
     "run_command",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from qianda.tools.builtin.ask import ask_user
 from qianda.tools.builtin.calculator import calculator
 from qianda.tools.builtin.clock import current_time
 from qianda.tools.builtin.documents import read_document
@@ -60,6 +61,7 @@ TOOLSETS: Mapping[str, Callable[[], list[Tool]]] = MappingProxyType(
 
 __all__ = [
     "TOOLSETS",
+    "ask_user",
     "calculator",
     "core_tools",
     "current_time",
