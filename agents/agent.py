@@ -251,7 +251,7 @@ class Agent(Generic[T]):
             notices=notices,
             output=self.output,
             thinking=wanted.on if (wanted := Thinking.of(self.thinking)) else None,
-            stack=stack,
+            stack=await stack.enter_async_context(AsyncExitStack()),
         )
 
     async def _resolved(self) -> Endpoint:

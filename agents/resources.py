@@ -45,7 +45,7 @@ class Resources:
         notices: what was worth saying while these were opened.
         output: what the answer becomes, or None for text.
         thinking: what was asked for: True, False, or None for the model's default.
-        stack: closed with all of this.
+        stack: closed before all of this.
     """
 
     client: Client
