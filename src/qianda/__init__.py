@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         UserMessage,
     )
     from qianda.models.thinking import Thinking
-    from qianda.tools import Context, Tool, calculator, current_time, documents, files, images, shell, tool
+    from qianda.tools import Context, Tool, calculator, current_time, documents, files, images, python, shell, tool
     from qianda.tools.permissions import ApprovalRequest, Decision, Rules
 
 __version__ = "0.1.0"
@@ -98,6 +98,7 @@ __all__ = [
     "files",
     "images",
     "open_journal",
+    "python",
     "shell",
     "tool",
 ]
@@ -119,7 +120,7 @@ _HOMES = {
         "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage"
     ),
     "qianda.models.thinking": "Thinking",
-    "qianda.tools": "Context Tool calculator current_time documents files images shell tool",
+    "qianda.tools": "Context Tool calculator current_time documents files images python shell tool",
     "qianda.tools.permissions": "ApprovalRequest Decision Rules",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -12,6 +12,7 @@ from qianda.tools.builtin.documents import read_document
 from qianda.tools.builtin.edit import edit_file
 from qianda.tools.builtin.files import list_files, read_file, write_file
 from qianda.tools.builtin.images import view_image
+from qianda.tools.builtin.python import run_python
 from qianda.tools.builtin.search import grep
 from qianda.tools.builtin.shell import run_command
 from qianda.tools.tool import Tool
@@ -30,6 +31,11 @@ def files(*, write: bool = True) -> list[Tool]:
 def shell() -> list[Tool]:
     """The tool that runs commands in the workspace."""
     return [run_command]
+
+
+def python() -> list[Tool]:
+    """The tool that runs Python code in an interpreter that keeps its variables; needs the extra ``python``."""
+    return [run_python]
 
 
 def documents() -> list[Tool]:
@@ -51,6 +57,7 @@ TOOLSETS: Mapping[str, Callable[[], list[Tool]]] = MappingProxyType(
     {
         "files": files,
         "shell": shell,
+        "python": python,
         "documents": documents,
         "images": images,
         "calculator": lambda: [calculator],
@@ -71,6 +78,7 @@ __all__ = [
     "grep",
     "images",
     "list_files",
+    "python",
     "read_document",
     "read_file",
     "run_command",
