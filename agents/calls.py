@@ -144,7 +144,7 @@ class _Call:
                 if refused is not None:
                     return refused
                 assert tool is not None
-                return replace(await tool.call(arguments, self._context()), rule=self._rule)
+                return replace(await self._noted(tool, arguments), rule=self._rule)
 
             outcome = await self._resources.journal.step(
                 run.id, self._key, work, kind="tool", repeat=repeat, returns=ToolResult
@@ -171,6 +171,23 @@ class _Call:
         else:
             fields = {"content": outcome.content, "seconds": seconds, "replayed": not self._executed}
             run.emit(CallFinished, call_id=call.id, name=call.name, rule=outcome.rule, **fields)
+
+    async def _noted(self, tool: Tool, arguments: dict[str, Any]) -> ToolResult:
+        """Run the tool; what it changes is kept, so that it can be undone."""
+        if tool.read_only:
+            return await tool.call(arguments, self._context())
+        steps = self._run.steps
+        if not tool.effects(arguments).command:
+            step = steps.begin(tool.name, scanned=False)
+            try:
+                return await tool.call(arguments, replace(self._context(), changing=step.changing))
+            finally:
+                step.end()
+        step = await asyncio.to_thread(steps.begin, tool.name, scanned=True)
+        try:
+            return await tool.call(arguments, replace(self._context(), changing=step.changing))
+        finally:
+            await asyncio.to_thread(step.end)
 
     def _context(self) -> Context:
         run, call = self._run, self._call

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
@@ -37,9 +38,11 @@ from qianda.models.messages import Content, Message, SystemMessage, Usage, UserM
 from qianda.models.reply import CallPiece, Piece, ReasoningPiece, Reset, TextPiece
 from qianda.tools.permissions import Decision
 from qianda.tools.questions import Answer as UserAnswer
+from qianda.tools.undo_steps import Steps
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
+    from qianda.tools.undo import Change, Undone
 
 
 class Run(Generic[T]):
@@ -181,7 +184,32 @@ class Run(Generic[T]):
             raise self._error
         return self.result
 
+    @property
+    def changes(self) -> list[Change]:
+        """The files that built-in tools and commands of this run changed, with their differences."""
+        from qianda.tools.undo import list_changes
+
+        return list_changes(self.id)
+
+    def undo(self, step: int | None = None) -> Undone:
+        """Take back what this run changed, or one step of it; what others changed since stays.
+
+        Args:
+            step: which of the calls that may change something, from 1; None for all.
+
+        Raises:
+            UndoError: it changed nothing, or that is not kept any more.
+        """
+        from qianda.tools.undo import undo
+
+        return undo(self.id, step)
+
     # What the loop uses.
+
+    @cached_property
+    def steps(self) -> Steps:
+        """Notes what each call changes."""
+        return Steps(self.id, self._agent.workspace, lambda text: self.emit(Notice, text=text))
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Give out an event; costs nothing when nobody watches."""

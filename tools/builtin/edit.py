@@ -47,6 +47,7 @@ def edit_file(path: str, old_text: str, new_text: str, context: Context, replace
             "give more of the lines around it so that it occurs once, or set replace_all"
         )
     edited = file.text.replace(old_text, new_text)
+    context.changing(target)
     write_text(context.workspace, target, edited, file.encoding)
     return _difference(name, file.text, edited, count)
 

@@ -89,6 +89,7 @@ def write_file(path: str, content: str, context: Context) -> str:
         context: says where the workspace is
     """
     target = resolve(context.workspace, path)
+    context.changing(target)
     written = write_text(context.workspace, target, content)
     size = f"{written.size:,} byte{'' if written.size == 1 else 's'}"
     return f"Wrote {size} to {shown(context.workspace, target)} ({'created' if written.created else 'replaced'})"
