@@ -21,6 +21,7 @@ from qianda.agents.run import Run
 from qianda.agents.sessions import Session
 from qianda.agents.sharing import Shared
 from qianda.models.client import Client
+from qianda.models.completions import Api
 from qianda.models.errors import ConfigurationError
 from qianda.models.family import Sampling
 from qianda.models.http import open_http
@@ -73,6 +74,8 @@ class Agent(Generic[T]):
         request_timeout: seconds of silence after which a model request counts as hung and is retried; 300 by default.
         http_client: an ``httpx2.AsyncClient`` or ``httpx.AsyncClient`` of yours; you close it.
         extra_body: more fields for the model request; they win over ours.
+        api: ``chat``, or ``completions`` for base models and servers whose chat template is missing or wrong: the
+            prompts are then written here, text alone.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Agent(Generic[T]):
         request_timeout: float | None = None,
         http_client: AsyncClient | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        api: Api = "chat",
     ) -> None:
         self.model = model
         self.server = server
@@ -117,6 +121,7 @@ class Agent(Generic[T]):
         self.streaming = streaming
         self.request_timeout = request_timeout
         self.extra_body = dict(extra_body or {})
+        self.api: Api = api
         self._api_key = api_key
         self._journal = journal
         self._http_client = http_client
@@ -221,6 +226,7 @@ class Agent(Generic[T]):
             sampling=self.sampling,
             streaming=self.streaming and found.streams,
             extra_body={**found.fields, **self.extra_body},
+            api=self.api,
             seconds=self.request_timeout,
         )
         notices: list[str] = []

@@ -139,6 +139,7 @@ async def open_agent(
         endpoint,
         workspace=choices.workspace,
         thinking=config.thinking if choices.thinking is None else choices.thinking,
+        api=config.api,
         permissions=chosen_rules(choices, config),
         sandbox=chosen_sandbox(choices, config),
         mcp_servers=servers,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from asyncio import sleep
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qianda.models.attempts import Attempts, Retry
 from qianda.models.budget import BudgetWatch, bounded
+from qianda.models.completions import Api, completions_kind
 from qianda.models.errors import ServerError
 from qianda.models.exchange import Exchange
 from qianda.models.family import Sampling
@@ -37,6 +39,7 @@ class Client:
         sampling: fields that are set override the family's preset.
         streaming: ask for server-sent events; else for one JSON document.
         extra_body: more request fields, which win over ours.
+        api: ``completions`` for prompts that are written here, not by the server's chat template.
         seconds: silence after which a request counts as hung, None for 300, or what the HTTP client was made with.
         total: seconds for one reply, all attempts together.
 
@@ -53,14 +56,17 @@ class Client:
         sampling: Sampling | None = None,
         streaming: bool = True,
         extra_body: dict[str, Any] | None = None,
+        api: Api = "chat",
         seconds: float | None = None,
         total: float = TOTAL_SECONDS,
     ) -> None:
+        if api == "completions":
+            endpoint = replace(endpoint, kind=completions_kind(endpoint.kind))
         self.endpoint = endpoint
         self._thinking = Thinking.of(thinking)
         self._total = total
         self._maker = maker = RequestMaker(
-            endpoint, self._thinking, sampling or Sampling(), streaming=streaming, extra=extra_body or {}
+            endpoint, self._thinking, sampling or Sampling(), streaming=streaming, extra=extra_body or {}, api=api
         )
         self._exchange = Exchange(endpoint, http, patience(http, seconds), url=maker.url, native=maker.native)
 

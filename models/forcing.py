@@ -47,7 +47,8 @@ def force_call(kind: ServerKind, family: Family, tools: Sequence[ToolSchema], na
         name: the tool to be called, or None for any.
 
     Returns:
-        None where nothing can: Model Studio takes no choice of a model that always thinks, and none of any tool.
+        None where nothing can: Model Studio takes no choice of a model that always thinks, and none of any tool; raw
+        prompts take none.
     """
     always_thinks = family.thinking == "only"
     meant = [tool for tool in tools if tool.name == name] or list(tools)
@@ -70,7 +71,7 @@ def _choice(kind: ServerKind, family: Family, meant: Sequence[ToolSchema]) -> tu
     if "required" in kind.tool_choice:
         # Where no choice can be named, only the one tool is offered.
         return "required", {"tool_choice": "required", "tools": bodies}
-    if kind.is_model_studio:
+    if kind.is_model_studio or not kind.tool_choice:
         return None
     thinking = None if family.thinking == "only" else False
     grammar = output_fields(_any_call(meant), kind, family, thinking, has_tools=False)

@@ -41,7 +41,10 @@ _OPTIONS = {
     "num_ctx": "num_ctx",
 }
 # Fields of chat completions that have no counterpart.
-_DROPPED = ("stream_options", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "enable_thinking")
+_DROPPED = (
+    *("stream_options", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "enable_thinking"),
+    "skip_special_tokens",
+)
 _LEVELS = {"none": False, "minimal": "low", "xhigh": "max"}
 
 
@@ -64,9 +67,9 @@ class Context:
         return better if self.window < better else None
 
 
-def native_url(url: str) -> str:
-    """Where chats go, given the base URL."""
-    return url.removesuffix("/v1") + "/api/chat"
+def native_url(url: str, *, raw: bool = False) -> str:
+    """Where chats go, or raw prompts, given the base URL."""
+    return url.removesuffix("/v1") + ("/api/generate" if raw else "/api/chat")
 
 
 async def look(http: AsyncClient, url: str, model: str, *, headers: dict[str, str], seconds: float) -> Context:
@@ -115,9 +118,11 @@ def native_fields(fields: Mapping[str, Any], thinking: Thinking | None, *, num_c
 
 
 def native_body(body: bytes) -> bytes:
-    """The body of /api/chat that says what this body of a chat completion says."""
+    """The body of /api/chat, or of /api/generate, that says what this body of a completion says."""
     fields: dict[str, Any] = orjson.loads(body)
-    native: dict[str, Any] = {"stream": False, "messages": [_message(message) for message in fields.pop("messages")]}
+    raw = "prompt" in fields
+    native: dict[str, Any] = {"stream": False}
+    native |= {"raw": True} if raw else {"messages": [_message(message) for message in fields.pop("messages")]}
     options: dict[str, Any] = {}
     if fields.get("tool_choice") == "none":
         fields.pop("tools", None)
@@ -171,7 +176,7 @@ class NativeChunks:
 
     def read(self, line: dict[str, Any]) -> dict[str, Any]:
         """One line; an error, or a chunk already, is left as it is."""
-        message = line.get("message")
+        message = {"content": line["response"]} if "response" in line else line.get("message")
         if "choices" in line or not isinstance(message, dict):
             return line
         message = cast("dict[str, Any]", message)

@@ -79,13 +79,14 @@ class ReplyReader:
         if not choices:
             return []
         choice: dict[str, Any] = choices[0]
-        return self._take(choice.get("delta") or {}, choice.get("finish_reason"))
+        return self._take(choice.get("delta") or {"content": choice.get("text")}, choice.get("finish_reason"))
 
     def read_response(self, body: dict[str, Any]) -> list[Piece]:
         """Take a whole document, as if it had come as one chunk; nothing more is to come."""
         choices: list[dict[str, Any]] = body.get("choices") or [{}]
         self._usage = body.get("usage") or {}
-        return self._take(choices[0].get("message") or {}, choices[0].get("finish_reason")) + self.close()
+        message = choices[0].get("message") or {"content": choices[0].get("text")}
+        return self._take(message, choices[0].get("finish_reason")) + self.close()
 
     def close(self) -> list[Piece]:
         """The reply is over: what was held back, the calls, the usage. A second time there is nothing."""

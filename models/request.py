@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from qianda.models.budget import Continuation, continuations
+from qianda.models.completions import Api, completion_body
 from qianda.models.errors import ServerError, ServerRefused
 from qianda.models.failures import repaired_fields, wants_text, with_text
 from qianda.models.family import Sampling, find_family
@@ -49,12 +50,15 @@ class RequestMaker:
         *,
         streaming: bool,
         extra: dict[str, Any],
+        api: Api,
     ) -> None:
         self.family = find_family(endpoint.model)
         # Ollama's /v1 can neither choose the window nor say how to think.
         wants_native = endpoint.num_ctx is not None or thinking is not None or "options" in extra
-        self.native = endpoint.kind.kind == "ollama" and wants_native
-        self.url = native_url(endpoint.url) if self.native else f"{endpoint.url}/chat/completions"
+        self._raw = api == "completions"
+        self.native = endpoint.kind.kind == "ollama" and (wants_native or self._raw)
+        path = "/completions" if self._raw else "/chat/completions"
+        self.url = native_url(endpoint.url, raw=self._raw) if self.native else endpoint.url + path
         self._endpoint = endpoint
         self._kind = endpoint.kind
         self._thinking = thinking
@@ -93,13 +97,13 @@ class RequestMaker:
 
     def body(self, request: Request) -> bytes:
         """The body of the request."""
-        return self._body(request, request.fields, request.mode.switch, None)
+        return self._body(request, request.fields, request.mode.switch, thinks=request.mode.thinks)
 
     def going_on(self, request: Request, thought: str) -> Iterator[tuple[Continuation, bytes]]:
         """The bodies of the requests that may go on after this thought, where the reply was stopped; the best first."""
         for way in continuations(thought, request.mode.thinking, self.family, self._kind):
             fields = self._shaped(_override(request.fields, {**way.fields, "think": None}), OFF, thinks=False)
-            yield way, self._body(request, fields, way.switch, way.prefill)
+            yield way, self._body(request, fields, way.switch, way.prefill, thinks=False)
 
     def mend(self, request: Request, error: ServerError) -> bool:
         """Change a refused request so that it may pass; False where there is nothing to mend."""
@@ -135,17 +139,29 @@ class RequestMaker:
 
     def _shaped(self, fields: dict[str, Any], thinking: Thinking | None, *, thinks: bool | None) -> dict[str, Any]:
         """The fields as this kind of server takes them."""
-        if self._kind.is_model_studio:
-            return studio_fields(fields, thinks=thinks)
         if self.native:
             return native_fields(fields, thinking, num_ctx=self._endpoint.num_ctx)
+        if self._kind.is_model_studio and not self._raw:
+            return studio_fields(fields, thinks=thinks)
         return {"parallel_tool_calls": True, **fields} if self._kind.parallel and "tools" in fields else fields
 
-    def _body(self, request: Request, fields: dict[str, Any], switch: str, prefill: Mapping[str, Any] | None) -> bytes:
-        body = request.encoder.request(request.messages, orjson.dumps(fields), switch=switch, prefill=prefill)
-        if self._kind.is_model_studio and "cache_control" in self._extra:
-            body = with_cache_marks(body)
-        body = with_text(body) if self._text_only else body
+    def _body(
+        self,
+        request: Request,
+        fields: dict[str, Any],
+        switch: str,
+        prefill: Mapping[str, Any] | None = None,
+        *,
+        thinks: bool | None,
+    ) -> bytes:
+        messages, tools = request.messages, request.tools
+        if self._raw:
+            body = completion_body(messages, tools, fields, self.family, thinks=thinks, prefill=prefill)
+        else:
+            body = request.encoder.request(messages, orjson.dumps(fields), switch=switch, prefill=prefill)
+            if self._kind.is_model_studio and "cache_control" in self._extra:
+                body = with_cache_marks(body)
+            body = with_text(body) if self._text_only else body
         return native_body(body) if self.native else body
 
 

@@ -31,8 +31,8 @@ def tokens(text: str) -> list[str]:
 
 
 def count_prompt(body: dict[str, Any]) -> int:
-    """Tokens of a request's messages and tools, taken as four bytes of JSON each."""
-    return len(orjson.dumps([body.get("messages"), body.get("tools")])) // 4
+    """Tokens of a request's messages and tools, or of its prompt, taken as four bytes of JSON each."""
+    return len(orjson.dumps([body.get("messages") or body.get("prompt"), body.get("tools")])) // 4
 
 
 def error_body(code: int, message: str, *, kind: str = "", param: str | None = None) -> dict[str, Any]:
@@ -195,6 +195,45 @@ class Completion:
             output_tokens=reasoning + len(tokens(_content(turn) or "")) + calls + 1,
             reasoning_tokens=reasoning,
         )
+
+
+class TextCompletion(Completion):
+    """A turn that answers a raw prompt: what the model writes, its calls in Hermes format."""
+
+    def json(self) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+        return self._body([self._choice(self._written(), self._finish)], usage=self._usage(streamed=False))
+
+    def events(self, *, with_usage: bool) -> Iterator[bytes]:
+        """The SSE events of a streamed answer, ``[DONE]`` included."""
+        for piece in self._pieces(self._written()):
+            yield b"data: " + orjson.dumps(self._body([self._choice(piece, None)])) + b"\n\n"
+        yield b"data: " + orjson.dumps(self._body([self._choice("", self._finish)])) + b"\n\n"
+        if with_usage:
+            yield b"data: " + orjson.dumps(self._body([], usage=self._usage(streamed=True))) + b"\n\n"
+        yield DONE
+
+    @property
+    def _finish(self) -> str:
+        return self.turn.finish or "stop"
+
+    def _body(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        head = {"id": f"cmpl-{self.number:016x}", "object": "text_completion", "created": self.created}
+        return {**head, "model": self.model, "choices": choices, **more}
+
+    def _choice(self, text: str, finish: str | None) -> dict[str, Any]:
+        return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish, "stop_reason": None}
+
+    def _written(self) -> str:
+        turn = self.turn
+        if turn.raw is not None:
+            return turn.raw
+        thought = f"<think>\n{turn.reasoning}\n</think>\n\n" if turn.reasoning else ""
+        calls = "".join(
+            f'\n<tool_call>\n{{"name": "{call.name}", "arguments": {call.arguments_text()}}}\n</tool_call>'
+            for call in turn.calls
+        )
+        return thought + (turn.text + calls).lstrip("\n")
 
 
 def _reasoning(turn: Turn) -> str:

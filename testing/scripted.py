@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from qianda.testing.completions import Completion, count_prompt, error_body
+from qianda.testing.completions import Completion, TextCompletion, count_prompt, error_body
 from qianda.testing.http_server import Response
 from qianda.testing.script import Fault, Says, Turn, TurnFunction, as_turn, echo
 from qianda.testing.vllm_server import VLLMServer
@@ -89,7 +89,8 @@ class ScriptedServer(VLLMServer):
     def completion(self, turn: Turn, body: dict[str, Any]) -> Completion:
         """How a turn goes over the wire."""
         model = str(body.get("model") or self.model)
-        return Completion(turn, model, self._completions, int(time.time()), count_prompt(body))
+        kind = TextCompletion if "prompt" in body else Completion
+        return kind(turn, model, self._completions, int(time.time()), count_prompt(body))
 
 
 class EchoServer(ScriptedServer):

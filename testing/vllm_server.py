@@ -39,11 +39,11 @@ class VLLMServer(LoopbackServer):
         self._any_model = any_model
         self.window = window
         self.requests: list[dict[str, Any]] = []
-        """The decoded bodies of the chat completion requests, refused ones included."""
+        """The decoded bodies of the requests for completions, refused ones included."""
 
     @abstractmethod
     async def complete(self, body: dict[str, Any], response: Response, /) -> None:
-        """Answer a chat completion request that was not refused."""
+        """Answer a request for a completion that was not refused; a text completion has a ``prompt``."""
 
     @property
     def url(self) -> str:
@@ -60,7 +60,7 @@ class VLLMServer(LoopbackServer):
             await response.send_json(401, {"error": "Unauthorized"})
             return
         match request.method, request.path:
-            case "POST", "/v1/chat/completions":
+            case "POST", "/v1/chat/completions" | "/v1/completions":
                 await self._chat(request, response)
             case "GET", "/v1/models":
                 await response.send_json(200, self._models())
@@ -68,7 +68,7 @@ class VLLMServer(LoopbackServer):
                 await response.send_json(200, {"version": VERSION})
             case "GET", "/health":
                 await response.send(200, b"", {})
-            case _, "/v1/chat/completions" | "/v1/models" | "/version" | "/health":
+            case _, "/v1/chat/completions" | "/v1/completions" | "/v1/models" | "/version" | "/health":
                 await response.send_json(405, {"detail": "Method Not Allowed"})
             case _:
                 await response.send_json(404, {"detail": "Not Found"})
@@ -99,7 +99,7 @@ class VLLMServer(LoopbackServer):
         model = body.get("model")
         if not self._any_model and model not in (None, "", self.model):
             return error_body(404, f"The model `{model}` does not exist.", param="model")
-        if not body.get("messages"):
+        if not (body.get("messages") or body.get("prompt")):
             return error_body(400, "messages: Field required", kind="Bad Request", param="messages")
         if body.get("tools") == []:
             return error_body(400, "`tools` must not be an empty array. Omit it or give at least one tool.")
