@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from qianda.models.family import find_family
 from qianda.models.listening import Heard, Listener
 from qianda.models.messages import ToolSchema
 from qianda.models.resolve import Endpoint
@@ -41,6 +40,9 @@ _VERDICT = {
     "required": ["verdict"],
     "additionalProperties": False,
 }
+
+
+_NAME = "NAME"  # of a parser for a model that is no Qwen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +111,17 @@ class _Probes:
         kind = endpoint.kind.kind
         rows, parsers = _table()[check], _table()["parsers"]
         names: dict[str, str] = parsers.get(kind, parsers["default"])
-        parser = names.get(find_family(endpoint.model).calls, names["hermes"])
+        family = self._listener.family
+        parser = names.get(family.calls, names["hermes"]) if family.qwen else _NAME
+        cure = str(rows.get(kind, rows["default"])).format(parser=parser, reasoning="qwen3" if family.qwen else _NAME)
+        if _NAME in cure:
+            cure += f" ({_NAME}: the one that the server's manual has for this model)"
         return Finding(
             check=check,
             status="problem",
             seen=seen,
             fact=fact,
-            cure=str(rows.get(kind, rows["default"])).format(parser=parser),
+            cure=cure,
             meanwhile=_table()["meanwhile"][meanwhile or fact],
         )
 

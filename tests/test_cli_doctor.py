@@ -268,6 +268,14 @@ def test_a_model_that_is_no_qwen_works_all_the_same(look: Look) -> None:
     assert report["tools"]["status"] == "ok"
 
 
+def test_a_model_that_is_no_qwen_is_not_told_a_parser_of_qwen(look: Look) -> None:
+    raw = Turn(raw="<think>\nWell, 340 …")
+    _, report, _ = look(server("meta-llama/Llama-3.1-8B-Instruct", tools=error(400, NO_PARSER), reasoning=raw))
+    assert "--tool-call-parser NAME (NAME: the one that the server's manual has" in report["tools"]["cure"]
+    assert "--reasoning-parser NAME (NAME: " in report["reasoning"]["cure"]
+    assert "qwen" not in (report["tools"]["cure"] + report["reasoning"]["cure"]).lower()
+
+
 def test_a_closed_port(capsys: pytest.CaptureFixture[str]) -> None:
     with serving(ScriptedServer()) as opened:
         url = opened.url
