@@ -9,14 +9,17 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from qianda.models.errors import ToolError
+from qianda.models.errors import ConfigurationError, ToolError
 from qianda.models.messages import MediaPart, TextPart
 from qianda.tools import Context, ToolResult, as_tool, tool
 
@@ -371,3 +374,139 @@ def test_a_hanging_sync_tool_never_holds_up_the_exit() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert "may still be running" in done.stdout
     assert done.stderr == ""
+
+
+async def test_a_generator_streams_its_texts_as_progress_and_its_result_is_what_it_returns_or_yields_last() -> None:
+    def returns() -> Generator[Any, None, int]:
+        yield "half"
+        yield "whole"
+        return 7
+
+    def yields() -> Generator[Any]:
+        yield "half"
+        yield {"n": 7}
+
+    async def yields_async() -> AsyncGenerator[Any]:
+        yield "half"
+        yield {"n": 7}
+
+    class Counter:
+        async def __call__(self, to: int = 2) -> AsyncGenerator[str]:
+            for number in range(to):
+                yield str(number)
+
+    def nothing() -> Generator[str]:
+        yield from ()
+
+    for function, content, progress in [
+        (returns, "7", ["half", "whole"]),
+        (yields, '{"n":7}', ["half"]),
+        (yields_async, '{"n":7}', ["half"]),
+        (Counter(), "1", ["0", "1"]),
+        (nothing, "done", []),
+    ]:
+        seen: list[str] = []
+        result = await as_tool(function).call({}, Context(progress=seen.append))
+        await asyncio.sleep(0)  # what a thread said last is delivered by then
+        assert (result.content, seen) == (content, progress)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_generator_that_is_given_up_is_closed(kind: str) -> None:
+    go_on, closed = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @tool(timeout=0.05)
+    def endless() -> Generator[str]:
+        try:
+            while True:
+                go_on.wait(30)
+                yield "more"
+        finally:
+            loop.call_soon_threadsafe(closed.set)
+
+    @tool(timeout=0.05, name="endless")
+    async def endless_async() -> AsyncGenerator[str]:
+        try:
+            yield "more"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    result = await (endless if kind == "sync" else endless_async).call({}, Context())
+    go_on.set()
+    async with asyncio.timeout(10):
+        await closed.wait()
+    assert "did not finish within 0.05 s" in str(result.content)
+
+
+async def test_methods_partials_and_objects_are_tools() -> None:
+    class Shop:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @tool
+        def price(self, article: str) -> str:
+            """What it costs."""
+            return f"{self.name}: {article} 3"
+
+        @tool
+        @classmethod
+        async def open_days(cls, week: int) -> str:
+            return f"{cls.__name__} {week}"
+
+        @tool
+        @staticmethod
+        def tax(amount: int) -> int:
+            return amount // 5
+
+        def __call__(self, article: str, count: int = 1) -> str:
+            """Buy it.
+
+            Args:
+                article: what.
+            """
+            return f"{count} {article} from {self.name}"
+
+    def area(width: int, height: int, *, unit: str) -> str:
+        """Area of a field."""
+        return f"{width * height} {unit}"
+
+    shop = Shop("Tea & Co")
+    made: list[tuple[Any, dict[str, Any], str]] = [
+        (shop.price, {"article": "tea"}, "Tea & Co: tea 3"),
+        (Shop.open_days, {"week": 3}, "Shop 3"),
+        (shop.open_days, {"week": 3}, "Shop 3"),
+        (Shop.tax, {"amount": 10}, "2"),
+        (shop, {"article": "tea", "count": 2}, "2 tea from Tea & Co"),
+        (partial(shop, count=5), {"article": "tea"}, "5 tea from Tea & Co"),
+        (partial(area, 2, unit="m²"), {"height": 3}, "6 m²"),
+    ]
+    for function, arguments, content in made:
+        item = as_tool(function)
+        assert set(item.schema.parameters["properties"]) == set(arguments)
+        assert (await item.call(arguments, Context())).content == content
+    assert shop.price("tea") == "Tea & Co: tea 3"
+    assert as_tool(shop).name == "Shop"
+    assert as_tool(shop).schema.description == "Buy it."
+    assert as_tool(partial(area, 2)).schema.description == "Area of a field."
+    assert as_tool(partial(area, 2)).name == "area"
+    with pytest.raises(ConfigurationError, match="method without its object"):
+        _ = Shop.price.schema
+
+
+async def test_a_path_is_shown_when_it_can_be_seen_and_told_when_not(tmp_path: Path) -> None:
+    plot, table = tmp_path / "plot.png", tmp_path / "table.csv"
+    plot.write_bytes(b"\x89PNG")
+    table.write_text("a,b")
+
+    class Picture:
+        def _repr_png_(self) -> bytes:
+            return b"\x89PNG"
+
+    image = MediaPart("image", "data:image/png;base64,iVBORw==")
+    assert await text_of(plot) == (image,)
+    assert await text_of(table) == str(table)
+    assert await text_of(tmp_path / "gone.png") == str(tmp_path / "gone.png")
+    assert await text_of(["two", plot, table]) == (TextPart("two"), image, TextPart(str(table)))
+    assert await text_of(Picture()) == (image,)

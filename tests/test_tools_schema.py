@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NotRequired, cast
+from typing import TypedDict as TypedDictOfPython
 
 import pytest
-from pydantic import BaseModel, Field
+from hypothesis import given, settings, strategies
+from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from qianda.models.errors import ConfigurationError
 from qianda.tools import Context, as_tool, calculator, core_tools, current_time, files, shell, tool
+from qianda.tools.json_schema import compact
+from qianda.tools.schema import read_signature
 
 
 class Colour(enum.Enum):
@@ -367,3 +371,64 @@ def test_nothing_heavy_is_imported_before_a_call() -> None:
         """
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Old(TypedDictOfPython):
+    """A dictionary of the standard library's kind."""
+
+    a: int
+    b: NotRequired[str]
+
+
+HINTS = strategies.recursive(
+    strategies.sampled_from([str, int, float, bool, None, Any, list, dict, Colour, Literal["a", "b"], Literal[1, 2]]),
+    lambda inner: strategies.one_of(
+        inner.map(lambda hint: list[hint]),
+        inner.map(lambda hint: dict[str, hint]),
+        inner.map(lambda hint: hint | None if hint not in (None, Any) else hint),
+        inner.map(lambda hint: Colour | hint if hint not in (None, Any) else hint),
+        inner.map(lambda hint: Annotated[hint, "a text"]),
+    ),
+    max_leaves=4,
+)
+
+
+def sorted_choices(schema: Any) -> Any:
+    """A schema without an order of its choices: Python takes ``list[int | str]`` for ``list[str | int]``."""
+    if isinstance(schema, list):
+        return [sorted_choices(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    done = {key: sorted_choices(item) for key, item in cast("dict[str, Any]", schema).items()}
+    return {**done, "anyOf": sorted(done["anyOf"], key=repr)} if "anyOf" in done else done
+
+
+@given(HINTS, strategies.booleans())
+@settings(max_examples=60, deadline=None)
+def test_the_schemas_of_plain_types_are_those_of_pydantic(hint: Any, required: bool) -> None:
+    def function(value: Any) -> None: ...
+
+    def with_default(value: Any = None) -> None: ...
+
+    chosen = function if required else with_default
+    chosen.__annotations__ = {"value": hint}
+    signature = read_signature(chosen, name="f")
+    expected = compact(TypeAdapter(signature.shape()).json_schema())
+    assert sorted_choices(signature.full) == sorted_choices(expected)
+
+
+async def test_a_typed_dict_of_the_standard_library() -> None:
+    def function(one: Old, many: list[Old] | None = None) -> str:
+        return f"{one} {many}"
+
+    made = as_tool(function)
+    expected = {
+        "type": "object",
+        "description": "A dictionary of the standard library's kind.",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
+        "required": ["a"],
+    }
+    assert made.schema.parameters["properties"]["one"] == expected
+    assert made.schema.parameters["properties"]["many"]["items"] == expected
+    result = await made.call({"one": {"a": 1}, "many": [{"a": 2, "b": "x"}]}, Context())
+    assert result.content == "{'a': 1} [{'a': 2, 'b': 'x'}]"

@@ -22,9 +22,12 @@ def written(function: Any) -> Any:
     return function if inspect.isroutine(function) else type(function).__call__
 
 
-def doc_of(function: Any) -> str | None:
+def doc_of(function: Any) -> str:
     """The docstring of the written function; of an object that can be called, its class's where the method has none."""
-    return written(function).__doc__ or (None if isinstance(function, partial) else inspect.getdoc(function))
+    own = written(function).__doc__
+    if not own and not inspect.isroutine(function) and not isinstance(function, partial):
+        own = type(function).__doc__
+    return inspect.cleandoc(own or "")
 
 
 def name_of(function: Any) -> str:

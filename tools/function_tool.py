@@ -10,7 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from qianda.models.errors import ConfigurationError
 from qianda.models.messages import ToolSchema
-from qianda.tools.callables import name_of, written
+from qianda.tools.callables import doc_of, name_of, written
 from qianda.tools.context import Context
 from qianda.tools.effects import NO_EFFECTS, Effects
 from qianda.tools.results import ToolResult, to_result
@@ -43,7 +43,7 @@ class FunctionTool(Tool, Generic[P, R]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "__doc__", inspect.getdoc(self.function))
+        object.__setattr__(self, "__doc__", doc_of(self.function))
         object.__setattr__(self, "__wrapped__", self.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -33,7 +33,8 @@ def plain_schema(hint: Any) -> dict[str, Any] | None:
         return plain_schema(arguments[0]) if all(isinstance(item, str) for item in arguments[1:]) else None
     if origin in (typing.Union, UnionType):
         choices = [plain_schema(item) for item in arguments]
-        return None if None in choices or any(choices.count(item) > 1 for item in choices) else {"anyOf": choices}
+        merged = any(item is None or "anyOf" in item or choices.count(item) > 1 for item in choices)
+        return None if merged else {"anyOf": choices}
     if origin is list:
         items = plain_schema(arguments[0])
         return None if items is None else {"type": "array", "items": items}
