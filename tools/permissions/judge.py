@@ -165,7 +165,7 @@ class _Call:
         command = self._command
         if command is None or command.unclear or any(redirection.writes for redirection in command.redirections()):
             return False
-        return all(command.looks(words) for words in command.all())
+        return not command.covered(())[1]
 
     # What denies and asks.
 

@@ -171,7 +171,7 @@ class _Reader:
         """See that the grammar left nothing out between the parts, and split nothing that bash sees as one word."""
         for one, other in zip(node.children, node.children[1:], strict=False):
             gap = self._source[one.end_byte : other.start_byte]
-            glued = apart and not gap and one.type in _WORDS | {"command_name"} and other.type in _WORDS
+            glued = apart and not gap and other.type in _WORDS
             if glued or re.fullmatch(rb"(\s|\\\n)*", gap) is None:
                 self._line.doubt("a part that is not valid shell")
 
@@ -223,6 +223,8 @@ class _Reader:
         targets: list[_Node] = []
         for child in node.children:
             if child.type == "file_descriptor":
+                if not re.fullmatch(rb"\s\d", self._source[child.start_byte - 1 : child.end_byte]):
+                    self._line.doubt("a redirection")
                 continue
             if child.is_named:
                 targets.append(child)
@@ -315,6 +317,7 @@ def _evaluate(raw: str) -> tuple[Word, bool, bool]:
             if not quoted and literal and char in "|&;()<> \t\n":
                 valid = False
             literal &= quoted or char != "{" or raw in ("{}", "{")
+            literal &= quoted or char != "~" or raw[at - 2 : at - 1] not in ("=", ":")
             pattern |= not quoted and char in "*?["
             text.append(char)
     return Word("".join(text) if literal else raw.strip(), literal, pattern), substitutes, valid

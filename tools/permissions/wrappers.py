@@ -151,7 +151,8 @@ def _after_assignments(words: Words) -> int:
 
 def _wrapped(wrapper: _Wrapper, rest: Words, program: str) -> Inner:
     flags, values = wrapper.flags.split(), wrapper.values.split()
-    operands, at, plain = wrapper.operands, 0, True
+    operands, at = wrapper.operands, 0
+    assigned: list[Word] = []
     while at < len(rest):
         text = rest[at].text
         if not rest[at].literal:
@@ -168,7 +169,8 @@ def _wrapped(wrapper: _Wrapper, rest: Words, program: str) -> Inner:
             known = all(letter in flags for letter in text[1 : valued or None]) or text[1:].isdigit()
             at += 2 if valued and valued == len(text) - 1 else 1
         elif program in ("env", "sudo", "doas") and re.match(r"[A-Za-z_]\w*=", text):
-            known, plain = True, False
+            known = True
+            assigned.append(rest[at])
             at += 1
         elif operands:
             known, operands = True, operands - 1
@@ -177,7 +179,7 @@ def _wrapped(wrapper: _Wrapper, rest: Words, program: str) -> Inner:
             break
         if not known:
             return Inner(unclear=f"the option {text} of {program}")
-    command = rest[at:]
+    command = (*assigned, *rest[at:]) if at < len(rest) else ()
     if program == "parallel":
         command = command[: next((n for n, word in enumerate(command) if word.text.startswith(":::")), len(command))]
     if not command:
@@ -187,7 +189,7 @@ def _wrapped(wrapper: _Wrapper, rest: Words, program: str) -> Inner:
         return _joined(command, added)
     if wrapper.appends or any("{}" in word.text for word in command):
         command = tuple(Word(word.text, literal=False) if "{}" in word.text else word for word in command)
-    return Inner([Line([(*command, *added)])], harmless=wrapper.harmless and plain)
+    return Inner([Line([(*command, *added)])], harmless=wrapper.harmless)
 
 
 def _joined(words: Words, added: Words = ()) -> Inner:
