@@ -278,6 +278,28 @@ def trust_command(
     return trust(open_workspace(cwd), only_list=only_list, yes=yes)
 
 
+@app.command(
+    epilog="""\b
+Examples:
+  qianda undo                  takes back what the last run changed in this folder
+  qianda undo --list           the runs that changed something here
+  qianda undo RUN --list       the steps of one
+  qianda undo RUN --step 2 --dry-run""",
+)
+def undo(
+    run: Annotated[str | None, typer.Argument(help="The run; else the last one here.", show_default=False)] = None,
+    *,
+    step: Annotated[int | None, typer.Option("--step", min=1, metavar="N", help="Take back this step only.")] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Show what could be taken back, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")] = False,
+    cwd: FolderOption = ".",
+) -> int:
+    """Take back what a run changed; what was changed since stays, and is shown."""
+    from qianda.cli.undo import take_back
+
+    return take_back(run, open_workspace(cwd), step=step, only_list=only_list, dry=dry_run)
+
+
 def _permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:
     if yes and permissions not in (None, "auto"):
         raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
