@@ -2,7 +2,8 @@
 
 vLLM is started with ``--logits-processors scripted_tokens:ScriptedTokens``, this folder in ``PYTHONPATH``, and the path
 of the script in ``SCRIPTED_TOKENS``: JSON, from a marker that stands in a prompt to the replies that follow it, each
-``{"thought": …, "text": …}`` or ``{"raw": …}``. The text then passes the real sampler, detokenizer, parsers and writer.
+``{"thought": …, "text": …}`` or ``{"raw": …}``; ``"held"`` is the text where a grammar holds the reply. What is said
+then passes the real sampler, detokenizer, parsers and writer.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ _ASSISTANT = "<|im_start|>assistant\n"
 _AHEAD = 8
 
 
-def reply_to(prompt: str, script: dict[str, list[dict[str, str | None]]]) -> str | None:
+def reply_to(prompt: str, script: dict[str, list[dict[str, str | None]]], *, held: bool) -> str | None:
     """The scripted reply to a rendered prompt, with its thinking as the prompt's end wants it; None without a script.
 
     Args:
         prompt: as the chat template rendered it. The last marker in it counts, and how many replies follow it.
         script: from marker to replies.
+        held: a grammar holds the reply.
     """
     at, marker = max(((prompt.rfind(marker), marker) for marker in script), default=(-1, ""))
     if at < 0:
@@ -37,6 +39,7 @@ def reply_to(prompt: str, script: dict[str, list[dict[str, str | None]]]) -> str
     if (raw := turns[turn].get("raw")) is not None:
         return raw
     thought, text = turns[turn].get("thought"), turns[turn].get("text") or ""
+    text = (held and turns[turn].get("held")) or text
     if thought is None or "</think>" in begun:
         return text
     opening = "" if "<think>" in begun else "<think>\n"
@@ -60,7 +63,7 @@ class ScriptedTokens(AdapterLogitsProcessor):  # pyright: ignore[reportUntypedBa
 
     def new_req_logits_processor(self, params: Any) -> Any:
         """The processor of one request: it learns the prompt with the first token."""
-        del params
+        held = params.structured_outputs is not None
         tokens: list[int] = []
         begun = False
         given = 0
@@ -73,7 +76,7 @@ class ScriptedTokens(AdapterLogitsProcessor):  # pyright: ignore[reportUntypedBa
             if not begun:
                 begun = True
                 script = json.loads(self._path.read_text(encoding="utf-8"))
-                reply = reply_to(self._tokenizer.decode(prompt_ids), script)
+                reply = reply_to(self._tokenizer.decode(prompt_ids), script, held=held)
                 if reply is not None:
                     tokens.extend(self._tokenizer.encode(reply, add_special_tokens=False))
                     tokens.append(self._tokenizer.eos_token_id)

@@ -105,7 +105,7 @@ def _start(configuration: str, parts: Path, folder: Path) -> tuple[subprocess.Po
         ready.set()
 
     threading.Thread(target=read, daemon=True).start()
-    told = ready.wait(280)
+    told = ready.wait(360)
     if not told or process.poll() is not None:
         _stop(process)
         pytest.fail(f"vLLM did not start: {''.join(lines[-40:])}")

@@ -102,7 +102,7 @@ async def test_a_call_that_the_parser_drops_is_forced(vllm: Any, streaming: bool
         paths.append(path)
         return "Hello."
 
-    marker = vllm.say(said(HERMES), said("All is done."))
+    marker = vllm.say({**said(HERMES), "held": XML}, said("All is done."))
     agent = Agent(server=vllm.url, model=vllm.models[0], tools=[read_file], streaming=streaming, thinking=thinking)
     async with agent.stream(f"Read it. {marker}") as run:
         events = [event async for event in run]
