@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -147,7 +147,8 @@ class MemoryJournal(Journal):
     def append(self, record: Record) -> None:
         """Keep a record."""
         # What orjson gives holds 4 KB, however short it is: a copy holds its length.
-        record = replace(record, data=bytes(memoryview(record.data)))
+        data = bytes(memoryview(record.data))
+        record = Record(record.run_id, record.key, record.kind, record.state, record.time, data)
         self._runs.setdefault(record.run_id, []).append(record)
         if record.key:
             self._steps[record.run_id, record.key] = record

@@ -177,6 +177,15 @@ class Bench:
         spent = self.sides("argument", "qianda")["qianda"]["run"]
         return limit_row("a run with a 2 MB argument in pieces of 1 KB", spent, 1, "CPU-s")
 
+    def tool_rows(self) -> list[Row]:
+        """One call of a trivial tool, and the schemas of many tools."""
+        spent = self.best({"tools": lambda: self.python(str(HERE / "tools.py"))})["tools"]
+        dispatch, schemas = 1e6 * spent["dispatch"], 1e3 * spent["schemas"]
+        return [
+            limit_row("a call of a trivial tool: read, validated, permitted, run, recorded", dispatch, 150, "µs"),
+            limit_row("the schemas of 100 tools", schemas, 50, "ms"),
+        ]
+
     def import_rows(self) -> list[Row]:
         """What ``from qianda import Agent, tool`` costs."""
         heavy = self.python("-c", IMPORT)["heavy"]
@@ -270,6 +279,7 @@ def measure(bench: Bench, only: list[str]) -> list[Row]:
         "waiting": lambda: [bench.waiting_row()],
         "parsers": bench.parser_rows,
         "argument": lambda: [bench.argument_row()],
+        "tools": bench.tool_rows,
         "import": bench.import_rows,
         "programs": bench.program_rows,
     }
@@ -310,7 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CPU of Qianda beside a hand-written loop; start-up times.")
     parser.add_argument("--rounds", type=int, default=5, help="processes per figure (default 5)")
     parser.add_argument(
-        "--only", default="", help="some of: json,sse,many,tokens,long,waiting,parsers,argument,import,programs"
+        "--only", default="", help="some of: json,sse,many,tokens,long,waiting,parsers,argument,tools,import,programs"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file, between its markers")
     parser.add_argument("--check", action="store_true", help="end with status 1 when a limit is not kept")
