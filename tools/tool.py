@@ -106,7 +106,8 @@ class Tool(ABC):
         except (Exception, SystemExit) as error:
             logger.debug("tool %s failed", self.name, exc_info=True)
             result = ToolResult(self._timed_out() if scope.expired() else self._failure(error), failed=True)
-        return replace(result, content=cap_content(redact_content(result.content), self.max_output, context.kept))
+        content = cap_content(redact_content(result.content), self.max_output, context.kept)
+        return result if content is result.content else replace(result, content=content)
 
     def _timed_out(self) -> str:
         """What the model reads when the time is over."""
