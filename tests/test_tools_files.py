@@ -279,7 +279,7 @@ async def test_a_failed_write_leaves_the_old_content_and_nothing_else(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     assert await refused(write_file, tmp_path, path="a.txt", content="new") == (
         'cannot write "a.txt": No space left on device'
     )

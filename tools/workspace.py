@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
 from qianda.models.errors import ToolError
 
+# A folder that may be passed through need not be readable.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _MOST_ENTRIES = 2_000  # looked at for a file name that is close to a missing one
 
 
@@ -37,6 +39,50 @@ def resolve(workspace: Path, path: str) -> Path:
             'by paths relative to it such as "notes.txt" or "."'
         )
     return real
+
+
+@contextmanager
+def held_folder(workspace: Path, folder: Path, *, make: bool = False) -> Generator[int]:
+    """A descriptor of a folder in the workspace, reached without following links.
+
+    What is opened relative to it is in that folder, whatever is put in the way since ``resolve`` looked.
+
+    Args:
+        workspace: the folder that the run works in.
+        folder: a resolved path.
+        make: make folders that are not there.
+
+    Raises:
+        OSError: it is not there, not a folder, or a link now.
+    """
+    root = Path(os.path.realpath(workspace))
+    descriptor = os.open(root, _FOLDER)
+    try:
+        for name in folder.relative_to(root).parts:
+            outer = descriptor
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=outer)
+            descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
+            os.close(outer)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_file(workspace: Path, path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file of the workspace without following links; the caller closes the descriptor.
+
+    Args:
+        workspace: the folder that the run works in.
+        path: a resolved path.
+        flags: as for ``os.open``; it never waits, also for a pipe.
+
+    Raises:
+        OSError: it cannot be opened, or is a link now.
+    """
+    with held_folder(workspace, path.parent) as folder:
+        return os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
 
 
 def is_inside(workspace: Path, path: Path) -> bool:

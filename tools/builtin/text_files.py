@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qianda.models.errors import ToolError
 from qianda.tools.secrets import has_placeholder
-from qianda.tools.workspace import explained, shown
+from qianda.tools.workspace import explained, held_folder, open_file, shown
 
 LARGEST = 10_000_000  # bytes of a file that is read whole
 _SAMPLE = 8_192  # bytes looked at to tell text from binary
@@ -73,8 +73,11 @@ def read_text(workspace: Path, path: Path) -> TextFile:
             raise ToolError(
                 f'"{name}" has {human_size(state.st_size)}, too much to read whole; use grep to find the lines you need'
             )
-        content = path.read_bytes()
-    encoding = _encoding(content)
+        with os.fdopen(open_file(workspace, path), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ToolError(f'"{name}" was replaced while it was opened; try again')
+            content = file.read()
+    encoding = find_encoding(content)
     if encoding is None:
         raise ToolError(f'"{name}" is a binary file ({human_size(len(content))}), not text; it cannot be read')
     return TextFile(content.decode(encoding), encoding)
@@ -113,24 +116,25 @@ def write_text(workspace: Path, path: Path, text: str, encoding: str = "utf-8") 
         mode = path.stat().st_mode if path.exists() else None
         # To replace a file that is write-protected would be possible, but its owner did not mean that.
         if mode is not None:
-            os.close(os.open(path, os.O_WRONLY))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content, mode)
+            os.close(open_file(workspace, path, os.O_WRONLY))
+        with held_folder(workspace, path.parent, make=True) as folder:
+            _replace(folder, path.name, content, mode)
     return Written(created=mode is None, size=len(content))
 
 
-def _replace(path: Path, content: bytes, mode: int | None) -> None:
-    """Write beside the file, then take its place."""
-    beside = path.with_name(f".qianda-{secrets.token_hex(8)}")
+def _replace(folder: int, name: str, content: bytes, mode: int | None) -> None:
+    """Write beside the file, then take its place: of a hard link's other names, nothing changes."""
+    beside = f".qianda-{secrets.token_hex(8)}"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
     try:
-        with beside.open("xb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        if mode is not None:
-            beside.chmod(stat.S_IMODE(mode))
-        beside.replace(path)
+            if mode is not None:
+                os.fchmod(descriptor, stat.S_IMODE(mode))
+        os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(OSError):
-            beside.unlink()
+            os.unlink(beside, dir_fd=folder)
         raise
 
 
@@ -149,7 +153,7 @@ def count_lines(text: str) -> int:
     return text.count("\n") + (not text.endswith("\n") if text else 0)
 
 
-def _encoding(content: bytes) -> str | None:
+def find_encoding(content: bytes) -> str | None:
     """The encoding of a text's bytes, or ``None`` when they are no text."""
     for mark, name in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
