@@ -14,8 +14,7 @@ import pytest
 from qianda import Agent
 from qianda.models.messages import MediaPart, TextPart
 from qianda.testing import Call, ScriptedServer, Turn, serving
-from qianda.tools import Context, ToolResult
-from qianda.tools.builtin import python
+from qianda.tools import Context, ToolResult, python
 from qianda.tools.builtin import kernel
 from qianda.tools.builtin.kernel import Kernel, short_traceback
 

@@ -20,6 +20,7 @@ from qianda.tools.builtin import (
     run_command,
     shell,
     view_image,
+    web,
     write_file,
 )
 from qianda.tools.context import Context
@@ -66,5 +67,6 @@ __all__ = [
     "shell",
     "tool",
     "view_image",
+    "web",
     "write_file",
 ]

@@ -27,9 +27,12 @@ _MOST_ADDRESSES = 4  # of one name that are tried
 _WEB_PORTS = (80, 443)
 _LOWEST_FREE_PORT = 1024  # below it are services that are not the web: mail, ssh, databases' neighbours
 # Public by its number, and yet a cloud's service for the machine that asks. Source: Azure's page on 168.63.129.16.
-_INSIDE_CLOUDS = {ipaddress.ip_address("168.63.129.16")}
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-_SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
+_INSIDE_CLOUDS = "168.63.129.16/32"
+# IANA's special-purpose registries have these; some releases of Python take them for global ones.
+_SPECIAL = tuple(
+    map(ipaddress.ip_network, (_INSIDE_CLOUDS, "192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "5f00::/16"))
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # before a digit the colon begins a port
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -55,16 +58,24 @@ class Answer:
     body: AsyncIterator[bytes]
 
 
+def complete(address: str) -> str:
+    """An address with its scheme; without one it is https."""
+    address = address.strip()
+    return address if _SCHEME.match(address) else f"https://{address}"
+
+
 def is_public(address: Address) -> bool:
     """Whether an address, and any IPv4 address inside it, is one of the open internet."""
-    if not address.is_global or address.is_multicast or address.is_reserved or address in _INSIDE_CLOUDS:
+    if address in _NAT64:
+        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    if any(address in network for network in _SPECIAL):
         return False
     if isinstance(address, ipaddress.IPv4Address):
         return True
-    inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in _NAT64):
-        inside.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    return address not in _SITE_LOCAL and all(is_public(each) for each in inside if each is not None)
+    inside = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
+    return all(is_public(each) for each in inside if each is not None)
 
 
 def numeric(host: str) -> Address | None:
@@ -162,7 +173,7 @@ async def fetch(address: str, guard: Guard, *, headers: Mapping[str, str]) -> As
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=_SECONDS, follow_redirects=False))
         try:
-            url = httpx2.URL(address.strip() if _SCHEME.match(address.strip()) else f"https://{address.strip()}")
+            url = httpx2.URL(complete(address))
             for _ in range(MOST_REDIRECTS + 1):
                 response = await stack.enter_async_context(_get(http, url, guard, headers))
                 target = response.headers.get("location")

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         UserMessage,
     )
     from qianda.models.thinking import Thinking
-    from qianda.tools import Context, Tool, calculator, current_time, documents, files, images, python, shell, tool
+    from qianda.tools import Context, Tool, calculator, current_time, documents, files, images, python, shell, tool, web
     from qianda.tools.permissions import ApprovalRequest, Decision, Rules
 
 __version__ = "0.1.0"
@@ -101,6 +101,7 @@ __all__ = [
     "python",
     "shell",
     "tool",
+    "web",
 ]
 
 # Names are imported when they are first asked for: the commands use modules below this one without the rest.
@@ -120,7 +121,7 @@ _HOMES = {
         "AssistantMessage MediaPart Message SystemMessage TextPart ToolCall ToolMessage Usage UserMessage"
     ),
     "qianda.models.thinking": "Thinking",
-    "qianda.tools": "Context Tool calculator current_time documents files images python shell tool",
+    "qianda.tools": "Context Tool calculator current_time documents files images python shell tool web",
     "qianda.tools.permissions": "ApprovalRequest Decision Rules",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -15,6 +15,7 @@ from qianda.tools.builtin.images import view_image
 from qianda.tools.builtin.python import run_python
 from qianda.tools.builtin.search import grep
 from qianda.tools.builtin.shell import run_command
+from qianda.tools.builtin.web import web
 from qianda.tools.tool import Tool
 
 
@@ -58,6 +59,7 @@ TOOLSETS: Mapping[str, Callable[[], list[Tool]]] = MappingProxyType(
         "files": files,
         "shell": shell,
         "python": python,
+        "web": web,
         "documents": documents,
         "images": images,
         "calculator": lambda: [calculator],
@@ -84,5 +86,6 @@ __all__ = [
     "run_command",
     "shell",
     "view_image",
+    "web",
     "write_file",
 ]

@@ -19,7 +19,7 @@ from qianda.tools.workspace import explained, resolve, shown
 
 _LARGEST = 100_000_000  # bytes
 _SECONDS = 60
-_KINDS = ("pdf", "docx", "pptx", "xlsx", "html", "htm", "csv", "epub")
+KINDS = ("pdf", "docx", "pptx", "xlsx", "html", "htm", "csv", "epub")
 
 
 def _reads(arguments: dict[str, Any]) -> Effects:
@@ -43,8 +43,8 @@ async def read_document(path: str, context: Context, pages: str = "") -> str:
         size = file.stat().st_size
         if not file.is_file():
             raise ToolError(f'"{name}" is no file')
-    if kind not in _KINDS:
-        raise ToolError(f'"{name}" is none of {", ".join(_KINDS)}; use read_file for text, view_image for images')
+    if kind not in KINDS:
+        raise ToolError(f'"{name}" is none of {", ".join(KINDS)}; use read_file for text, view_image for images')
     if size > _LARGEST:
         raise ToolError(f'"{name}" has {human_size(size)}; documents of more than {human_size(_LARGEST)} are refused')
     return show(name, await read_pages(kind, file, first, last, name=name))
