@@ -276,7 +276,7 @@ async def test_a_failed_write_leaves_the_old_content_and_nothing_else(
 ) -> None:
     (tmp_path / "a.txt").write_text("old")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
