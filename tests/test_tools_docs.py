@@ -35,6 +35,29 @@ def test_the_first_program(house: Path) -> None:
 
 
 def test_the_program_with_options(house: Path) -> None:
-    schema, error = run(blocks(house, "python")[1]).splitlines()
+    (program,) = [block for block in blocks(house, "python") if "max_output=" in block]
+    schema, error = run(program).splitlines()
     assert schema == "{'type': 'object', 'properties': {'path': {'type': 'string'}}, 'required': ['path']}"
     assert error.startswith("count failed: FileNotFoundError")
+
+
+def test_the_program_with_a_generator(house: Path) -> None:
+    (program,) = [block for block in blocks(house, "python") if "yield" in block]
+    call = "\nimport asyncio\nfrom qianda import Context\nshow = Context(progress=lambda text: print(text, end=''))"
+    assert run(f"{program}{call}\nprint(asyncio.run(count.call({{'to': 2}}, show)).content)") == (
+        '1 of 2\n2 of 2\n{"counted":2}\n'
+    )
+
+
+def test_the_program_that_asks(house: Path) -> None:
+    (program,) = [block for block in blocks(house, "python") if "context.ask" in block]
+    with serving(ScriptedServer(Turn(calls=[Call("paint")]), "Painted.")) as server:
+        assert run(program + "\nprint(agent.run_sync('go').output)", QIANDA_SERVER=server.url) == "Painted.\n"
+        assert server.requests[-1]["messages"][-1]["content"] == "painted red"
+
+
+def test_the_program_with_toolsets(house: Path) -> None:
+    (program,) = [block for block in blocks(house, "python") if "Toolset" in block]
+    shown = "\nprint([tool.name for tool in (*reading, *writing, *searched)])"
+    names = ["repo_read_file", "repo_grep", "list_files", "read_file", "save", "edit_file", "grep", "find_tools"]
+    assert run(program + shown) == f"{names}\n"
