@@ -163,9 +163,9 @@ def test_any_call_survives_the_wrapper_at_any_split(
 def test_reading_is_linear_in_what_never_ends(begun: str) -> None:
     def seconds(times: int) -> float:
         text = begun * times + "`"
-        start = time.perf_counter()
+        start = time.process_time()
         read(text)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     small = min(seconds(2_000) for _ in range(3))
     assert min(seconds(16_000) for _ in range(3)) < max(small * 24, 0.05)
