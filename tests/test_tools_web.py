@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -48,11 +48,12 @@ async def fetched(tool: Tool, url: str, pages: str = "") -> str:
 
 async def test_an_article_is_read_without_what_is_around_it() -> None:
     async with Site({"/a": ("text/html", ARTICLE.format(text=TEXT).encode())}) as site:
-        text = await fetched(fetching(), f"{site.origin}/a")
-    assert text.startswith(f"{site.origin}/a\n\n# Rivers of Hangzhou")
+        at = site.origin
+        text = await fetched(fetching(), f"{at}/a")
+    assert text.startswith(f"{at}/a\n\n# Rivers of Hangzhou")
     assert "tidal bore" in text
     assert "- Qiantang" in text
-    assert f"[map]({site.origin}/map)" in text
+    assert f"[map]({at}/map)" in text
     assert "track()" not in text
 
 
@@ -132,7 +133,7 @@ class Service:
         self.headers: dict[str, str] = {}
         self.body = b""
 
-    async def __aenter__(self) -> Service:
+    async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         return self

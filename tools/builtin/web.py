@@ -152,8 +152,9 @@ def _understood(answer: Answer, content: bytes) -> _Page:
 
 def _decoded(content: bytes, named: str) -> str | None:
     """The text of a page: by the encoding that it names, else the likeliest; None when it is no text."""
-    inside = _META_CHARSET.search(content[:4_096])
-    for name in (named, "utf-8-sig", inside[1].decode("ascii") if inside else "", find_encoding(content)):
+    likely = find_encoding(content) or ""
+    inside = _META_CHARSET.search(content[:4_096]) if likely and not likely.startswith("utf") else None
+    for name in (named, inside[1].decode("ascii") if inside else "", likely):
         with suppress(LookupError, UnicodeDecodeError):
             if name:
                 return content.decode(name)
