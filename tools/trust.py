@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
-from qianda.models.config import data_dir
+from qianda.models.config import data_dir, project_config_path, read_config_file
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.content import visible
 from qianda.tools.mcp.mcp_json import MCP_JSON, other_transport, read_entries
@@ -60,9 +60,18 @@ def what_folder_brings(folder: Path) -> list[str]:
     for name in BROUGHT_FILES:
         if not (folder / name).is_file():
             continue
-        lines += _servers(folder) if name == MCP_JSON else [f"{name}: settings"]
+        lines += _servers(folder) if name == MCP_JSON else [f"{name}: {line}" for line in _settings(folder)]
     # One line stays one line, and nothing in it hides from the person who decides.
     return [visible(line).replace("\n", "\\n") for line in lines]
+
+
+def _settings(folder: Path) -> list[str]:
+    try:
+        values = read_config_file(project_config_path(folder)) or {}
+    except ConfigurationError as error:
+        return [error.message]
+    rules: dict[str, list[str]] = values.get("rules", {})
+    return ["settings", *(f"lets run unasked: {text}" for text in rules.get("allow", ()))]
 
 
 def _servers(folder: Path) -> list[str]:

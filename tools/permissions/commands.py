@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -80,20 +80,18 @@ class Command:
         """What a word may name, by its name and with links followed."""
         return self.files(word) + [Path(os.path.normpath(folder / word.text)) for folder in self._looking.folders]
 
-    def named(self) -> Iterator[Path]:
-        """Every path that a word of the line may be, by its name and with links followed."""
-        for words in self.all():
-            for word in words[1:]:
-                text = word.text.rpartition("=")[2]
-                if text and not text.startswith("-"):
-                    yield from self.seen(Word(text, word.literal, word.pattern))
+    @cached_property
+    def named(self) -> list[Path]:
+        """Every path that a word of the line may be."""
+        texts = ((word, word.text.rpartition("=")[2]) for words in self.all() for word in words[1:])
+        named = (Word(text, word.literal, word.pattern) for word, text in texts if text and not text.startswith("-"))
+        return [path for word in dict.fromkeys(named) for path in self.seen(word)]
 
-    def looked_at(self) -> Iterator[Path]:
+    @cached_property
+    def looked_at(self) -> list[Path]:
         """The paths among the words of commands that read files."""
-        for words in self.all():
-            if words and words[0].text.rpartition("/")[2] in _READERS:
-                for word in words[1:]:
-                    yield from self.seen(word)
+        readers = (words for words in self.all() if words and words[0].text.rpartition("/")[2] in _READERS)
+        return [path for words in readers for word in dict.fromkeys(words[1:]) for path in self.seen(word)]
 
     def covered(self, rules: Sequence[Rule]) -> tuple[list[str], str]:
         """What lets the whole line run, or why it may not.

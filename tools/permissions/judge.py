@@ -208,7 +208,7 @@ class _Call:
             if opened and rule.fits_tool(name, _NAMES["write" if redirection.writes else "read"]):
                 return True
         reads = rule.pattern != "" and rule.fits_tool(_NAMES["read"])
-        return reads and any(rule.fits_path(path, here) for path in command.looked_at())
+        return reads and any(rule.fits_path(path, here) for path in command.looked_at)
 
     def doubt(self) -> Verdict | None:
         """What is asked because a deny or ask rule might fit it."""
@@ -221,7 +221,7 @@ class _Call:
             reason = f'{self.what}: {command.unclear} cannot be judged, and there is the rule "{about}"'
             return Verdict("ask", reason, about.described)
         for rule in (rule for rule in strict if rule.pattern and rule.fits_tool(*_NAMES.values())):
-            path = next((path for path in command.named() if rule.fits_path(path, here.workspace)), None)
+            path = next((path for path in command.named if rule.fits_path(path, here.workspace)), None)
             if path is not None:
                 reason = f'{self.what} names {here.shown(path)}, for which there is the rule "{rule}"'
                 return Verdict("ask", reason, rule.described)

@@ -26,7 +26,7 @@ _WORDS = _names(
 )
 _INSIDE_WORDS = _WORDS | _names('string_content variable_name special_variable_name " $ ${ } { .. , $( ) ` <( >(')
 _LOOP_VARIABLE = re.compile(r"[a-z]{1,8}")  # none that a program reads from its environment
-_LONGEST = 20_000
+_LONGEST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,10 @@ def read_line(command: str) -> Line:
         line.doubt("a part that is not valid shell")
     if source[: root.start_byte].strip() or source[root.end_byte :].strip():
         line.doubt("a part that is not valid shell")
-    _Reader(source, line).statement(root)
+    try:
+        _Reader(source, line).statement(root)
+    except RecursionError:
+        line.doubt("its depth")
     return line
 
 
