@@ -10,6 +10,8 @@ from qianda.models.errors import ToolError
 
 _LONGEST_EXPECTATION = 400
 _LONGEST_VALUE = 60
+_PLAIN: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_COMBINED = frozenset(("$ref", "allOf", "anyOf", "oneOf", "const"))
 
 
 def parse_arguments(name: str, text: str, parameters: dict[str, Any], *, extra: bool) -> dict[str, Any]:
@@ -44,7 +46,17 @@ def parse_arguments(name: str, text: str, parameters: dict[str, Any], *, extra: 
         types = types_of(known[key], parameters)
         if types and "null" not in types:
             del arguments[key]
+    if _COMBINED.isdisjoint(parameters) and all(_fits(value, known.get(key)) for key, value in arguments.items()):
+        return arguments
     return cast("dict[str, Any]", coerce(arguments, parameters))
+
+
+def _fits(value: object, schema: object) -> bool:
+    """Whether a value is of the one plain type that is wanted: most are, and need no coercion."""
+    if not isinstance(schema, dict) or not _COMBINED.isdisjoint(cast("dict[str, Any]", schema)):
+        return False
+    kind, choices = cast("dict[str, Any]", schema).get("type"), cast("dict[str, Any]", schema).get("enum")
+    return isinstance(kind, str) and type(value) is _PLAIN.get(kind) and (choices is None or value in choices)
 
 
 def complaint(name: str, problems: Iterable[str], parameters: dict[str, Any]) -> ToolError:
