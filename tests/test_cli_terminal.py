@@ -192,6 +192,21 @@ def test_enter_the_end_of_input_and_a_reason_are_no(scripted: Scripted, keys: st
     assert told in server.requests[-1]["messages"][-1]["content"]
 
 
+@pytest.mark.parametrize(("keys", "told"), [("2\n", "blue"), ("green\n", "green"), ("\n", "the user did not answer")])
+def test_a_tool_asks_the_person(scripted: Scripted, keys: str, told: str) -> None:
+    call = Call("ask_user", {"question": "Which \x1b[31mcolour?", "options": ["red", "blue"]})
+    server = scripted(Turn(calls=[call]), Turn("Painted."))
+    with run(server, "Paint it") as program:
+        asked = program.expect("Enter = none: ")
+        program.type(keys)
+        code, screen = program.finish()
+    assert code == 0
+    assert "2. blue" in asked
+    assert "\x1b[31m" not in asked
+    assert "Painted." in screen
+    assert told in server.requests[-1]["messages"][-1]["content"]
+
+
 def test_a_key_that_means_nothing_asks_again(scripted: Scripted) -> None:
     with run(scripted(*WRITE), "Save it") as program:
         program.expect("say why not: ")
