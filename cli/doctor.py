@@ -215,6 +215,7 @@ class _Doctor:
 
     def _report(self, local: Sequence[FoundServer]) -> Report:
         from qianda.models.embedded import available, weights_present
+        from qianda.tools.sandbox import sandbox_problem
 
         error, config = self._seen.error, self._config
         return {
@@ -226,6 +227,7 @@ class _Doctor:
             "extras": {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()},
             "config_files": [str(path) for path in config.files],
             "ignored": list(config.ignored),
+            "sandbox": sandbox_problem() or "works",
             "data_folder": str(data_dir()),
             "data_bytes": _sizes(data_dir()),
         }

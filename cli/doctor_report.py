@@ -96,6 +96,8 @@ def sections(report: Report, terminal: Terminal) -> Iterator[tuple[str, list[tup
     )
     files = [("read", clean(path)) for path in report["config_files"]] or [("read", "no file")]
     yield "Settings", files + [("ignored", clean(f"{line} (until qianda trust)")) for line in report["ignored"]]
+    box = report["sandbox"]
+    yield "Commands", [("sandbox", "works" if box == "works" else clean(f"none: {box}"))]
     sizes = [(clean(name), _human(size)) for name, size in report["data_bytes"].items()]
     yield "Data", [("folder", clean(report["data_folder"])), *sizes]
 
