@@ -163,6 +163,18 @@ def test_yes_runs_the_call(scripted: Scripted) -> None:
     assert Path("r.txt").read_text() == "391\n"
 
 
+def test_always_saves_the_rule_that_was_shown(scripted: Scripted) -> None:
+    with run(scripted(*WRITE), "Save it") as program:
+        question = program.expect("say why not: ")
+        program.type("r\n")
+        assert program.finish()[0] == 0
+    assert "rule for this folder: write_file(=r.txt)" in question
+    with run(scripted(*WRITE), "Save it") as program:
+        code, screen = program.finish()
+    assert code == 0
+    assert "Allow it?" not in screen
+
+
 def test_with_the_answer_in_a_file_the_question_still_comes(scripted: Scripted) -> None:
     server = scripted(*WRITE)
     with (

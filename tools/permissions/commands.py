@@ -103,7 +103,7 @@ class Command:
             What covers the parts, and "" or a reason that continues "run_command …".
         """
         if self._line.unclear:
-            return [], f"holds {self._line.unclear}, which no rule can allow"
+            return [], f"holds {self._line.unclear}, which no pattern can allow"
         covered: list[str] = []
         for words in self._line.commands:
             by, why = self._covers(words, rules, 0)
