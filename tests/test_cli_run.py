@@ -143,6 +143,7 @@ def test_a_call_that_needs_consent_is_denied_without_a_terminal_and_yes_allows_i
     assert done.stderr.count("\n") == 1
     assert "write_file" in done.stderr
     assert "--yes" in done.stderr
+    assert "--allow 'write_file(=" in done.stderr
     assert not Path("r.txt").exists()
     done = program("run", "--server", server.url, "Save it", "--yes")
     assert (done.returncode, done.stderr) == (0, "")

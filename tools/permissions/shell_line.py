@@ -20,6 +20,7 @@ _STATEMENTS = _names(
     "while_statement do_group redirected_statement variable_assignments"
 )
 _TOKENS = _names("; & && || | |& ( ) { } ! if then elif else fi while until do done for in \n")
+_RESERVED = _names("{ ! if then elif else while until do for in")  # words to bash only where they stand alone
 _WORDS = _names(
     "word number raw_string string concatenation simple_expansion expansion command_substitution process_substitution "
     "brace_expression ansi_c_string arithmetic_expansion"
@@ -174,7 +175,7 @@ class _Reader:
         """See that the grammar left nothing out between the parts, and split nothing that bash sees as one word."""
         for one, other in zip(node.children, node.children[1:], strict=False):
             gap = self._source[one.end_byte : other.start_byte]
-            glued = apart and not gap and other.type in _WORDS
+            glued = not gap and (one.type in _RESERVED or (apart and other.type in _WORDS))
             if glued or re.fullmatch(rb"(\s|\\\n)*", gap) is None:
                 self._line.doubt("a part that is not valid shell")
 
