@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
     from mcp_types import Tool as WireTool
 
 
-def build_server(tools: Sequence[Tool], *, workspace: Path, sandbox: Sandbox | SandboxMode = "auto") -> Server[Any]:
+def build_server(
+    tools: Sequence[Tool],
+    *,
+    workspace: Path,
+    sandbox: Sandbox | SandboxMode = "auto",
+    closing: AsyncExitStack | None = None,
+) -> Server[Any]:
     """An MCP server of the official SDK that offers tools; run it over any of its transports.
 
     Serving is consent: calls run without asking, inside the workspace.
@@ -29,6 +37,7 @@ def build_server(tools: Sequence[Tool], *, workspace: Path, sandbox: Sandbox | S
         tools: what it offers.
         workspace: the folder that the tools work in.
         sandbox: what their commands run in, as for ``Agent``.
+        closing: what the tools keep open between calls goes onto it; without it nothing is kept.
     """
     import mcp_types as types
     from mcp import MCPError
@@ -37,7 +46,7 @@ def build_server(tools: Sequence[Tool], *, workspace: Path, sandbox: Sandbox | S
     from mcp.server import Server, ServerRequestContext
 
     by_name = {tool.name: tool for tool in tools}
-    box = workspace, Sandbox.of(sandbox, workspace)
+    inside = Context(workspace=workspace, sandbox=Sandbox.of(sandbox, workspace), closing=closing)
 
     async def list_tools(
         _context: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
@@ -52,7 +61,7 @@ def build_server(tools: Sequence[Tool], *, workspace: Path, sandbox: Sandbox | S
             raise MCPError(
                 types.INVALID_PARAMS, f"There is no tool {params.name!r}; there are: {', '.join(sorted(by_name))}"
             )
-        result = await _run(tool, params.arguments or {}, context.session, str(context.request_id), box)
+        result = await _run(tool, params.arguments or {}, context.session, str(context.request_id), inside)
         return types.CallToolResult(content=_blocks(result.content), is_error=result.failed)
 
     return Server("qianda", version=version("qianda"), on_list_tools=list_tools, on_call_tool=call_tool)
@@ -67,7 +76,7 @@ class ProgressListener(Protocol):
 
 
 async def _run(
-    tool: Tool, arguments: dict[str, Any], listener: ProgressListener, call_id: str, box: tuple[Path, Sandbox | None]
+    tool: Tool, arguments: dict[str, Any], listener: ProgressListener, call_id: str, inside: Context
 ) -> ToolResult:
     """Validate and run one call; what is wrong with it is a result that says so."""
     try:
@@ -76,10 +85,7 @@ async def _run(
     except ToolError as error:
         return ToolResult(str(error), failed=True)
     progress = _Progress(listener)
-    workspace, sandbox = box
-    context = Context(
-        call_id=call_id, idempotency_key=call_id, workspace=workspace, sandbox=sandbox, progress=progress.say
-    )
+    context = replace(inside, call_id=call_id, idempotency_key=call_id, progress=progress.say)
     async with asyncio.TaskGroup() as group:
         group.create_task(progress.send())
         result = await tool.call(valid, context)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qianda.mcp_servers.server import build_server
 from qianda.mcp_servers.targets import load_targets
@@ -43,12 +44,18 @@ async def serve_stdio(
     # Before the user's file, whose folder goes in front of the import path.
     from mcp.server.stdio import stdio_server
 
-    server = build_server(load_targets(targets, read_only=read_only), workspace=folder, sandbox=sandbox)
+    tools = load_targets(targets, read_only=read_only)
+
+    async def serve(incoming: Any, outgoing: Any) -> None:
+        async with contextlib.AsyncExitStack() as closing:
+            server = build_server(tools, workspace=folder, sandbox=sandbox, closing=closing)
+            await server.run(incoming, outgoing, server.create_initialization_options())
+
     try:
         # The SDK keeps stdout for itself while it serves; what a print leaves in the buffer must not come out after it.
         async with stdio_server() as (incoming, outgoing):
             with contextlib.redirect_stdout(sys.stderr):
-                serving = asyncio.create_task(server.run(incoming, outgoing, server.create_initialization_options()))
+                serving = asyncio.create_task(serve(incoming, outgoing))
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, _leave, number, serving)
                 await serving

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -122,6 +123,18 @@ async def test_a_session_keeps_its_variables_from_run_to_run(tmp_path: Path) -> 
             assert len(running(tmp_path)) == 1
         assert "'kept'" in str(server.requests[-1]["messages"])
     assert running(tmp_path) == []
+
+
+async def test_served_over_mcp_it_keeps_its_variables_until_the_client_goes(tmp_path: Path) -> None:
+    from mcp import Client, StdioServerParameters, stdio_client
+    from mcp_types import TextContent
+
+    options = StdioServerParameters(command=sys.executable, args=["-m", "qianda.mcp_servers", "python"], cwd=tmp_path)
+    async with asyncio.timeout(50), Client(stdio_client(options)) as client:
+        await asyncio.gather(*(client.call_tool("python", {"code": code}) for code in ("x = 6", "y = 7")))
+        answer = (await client.call_tool("python", {"code": "x * y"})).content[0]
+        assert isinstance(answer, TextContent)
+        assert answer.text == "42"
 
 
 async def test_where_nothing_can_be_kept_each_call_has_its_own(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from qianda.models.errors import ToolError
@@ -14,8 +16,17 @@ from qianda.tools.results import ToolResult
 from qianda.tools.workspace import resolve
 
 _LONGEST_RUN = 600
-# By what closes them: one for a conversation.
-_kernels: WeakKeyDictionary[AsyncExitStack, Kernel] = WeakKeyDictionary()
+
+
+@dataclass(slots=True)
+class _Place:
+    """A conversation's interpreter, once there is one; one call at a time uses it."""
+
+    kernel: Kernel | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+_places: WeakKeyDictionary[AsyncExitStack, _Place] = WeakKeyDictionary()  # by what closes them with the conversation
 
 
 @tool(name="python", consent=False, parallel=False, origin="built-in", timeout=_LONGEST_RUN + 90, max_output=20_500)
@@ -34,13 +45,14 @@ async def run_python(code: str, context: Context, timeout: int = 60) -> ToolResu
         async with AsyncExitStack() as alone:
             kernel = await _start(context, alone)
             return _result(await kernel.execute(code, seconds, context.progress), seconds, context)
-    kernel = _kernels.get(context.closing)
-    if kernel is None or not kernel.alive:
-        kernel = _kernels[context.closing] = await _start(context, context.closing)
-    outcome = await kernel.execute(code, seconds, context.progress)
-    if outcome.end == "lost":
-        del _kernels[context.closing]
-        await kernel.close()
+    place = _places.setdefault(context.closing, _Place())
+    async with place.lock:
+        if place.kernel is None or not place.kernel.alive:
+            place.kernel = await _start(context, context.closing)
+        outcome = await place.kernel.execute(code, seconds, context.progress)
+        if outcome.end == "lost":
+            await place.kernel.close()
+            place.kernel = None
     return _result(outcome, seconds, context)
 
 

@@ -176,5 +176,5 @@ async def _ddgs(query: str, count: int) -> list[Found]:
     except DDGSException as error:
         if "No results" in str(error):
             return []
-        raise ToolError(f"web search: ddgs fails: {error}; a service with a key is more reliable") from None
+        raise ToolError(f"web search: ddgs fails: {str(error)[:150]}; a service with a key is more reliable") from None
     return [Found(str(item.get("title", "")), str(item["href"]), str(item.get("body", ""))) for item in results]
