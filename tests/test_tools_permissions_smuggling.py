@@ -33,8 +33,8 @@ SMUGGLED = [
     "X=$(rm x)", "echo ${A@P}", "$(echo rm) x", "[[ -v a[$(rm x)] ]]", "a[$(rm x)]=1",
     # Names that are not what they seem.
     "r''m x", 'r"m" x', "\\rm x", "r\\\nm x", "$'rm' x", "${X} x", "r? x", "/bin/rm x", "./git status",
-    "!git status",
-    "{git status; }", "ls() { rm x; }; ls", "function git { rm x; }; git status", "alias git=rm; git status", "git status\r\nrm x",
+    "!git status", "{git status; }", "ls() { rm x; }; ls", "function git { rm x; }; git status",
+    "alias git=rm; git status", "git status\r\nrm x",
     "git\xa0status; rm x", "coproc rm x", "hash -p /bin/rm git; git status",
     # Variables of the environment that run programs.
     "PATH=. git status", "GIT_PAGER=rm git log", "LD_PRELOAD=./x.so ls", "BASH_ENV=x bash -c ls",
