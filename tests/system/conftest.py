@@ -98,13 +98,14 @@ def _start(configuration: str, parts: Path, folder: Path) -> tuple[subprocess.Po
 
     def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if "Application startup complete" in line:
-                ready.set()
+        with process.stdout as output:
+            for line in output:
+                lines.append(line)
+                if "Application startup complete" in line:
+                    ready.set()
         ready.set()
 
-    threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=read, name=f"vllm-{process.pid}", daemon=True).start()
     told = ready.wait(360)
     if not told or process.poll() is not None:
         _stop(process)
@@ -120,6 +121,9 @@ def _stop(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    for thread in threading.enumerate():
+        if thread.name == f"vllm-{process.pid}":
+            thread.join(30)  # it closes the pipe when the last process of the engine is gone
 
 
 @pytest.fixture(scope="session")
