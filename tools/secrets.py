@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from qianda.models.errors import QiandaError
@@ -52,20 +53,25 @@ def know_secrets(workspace: Path | None = None, keys: Iterable[str | None] = ())
         workspace: the folder whose ``.env`` is read.
         keys: more of them: those of the server that is used.
     """
+    _note((name, os.environ.get(name, "")) for name in os.environ if _SECRET_NAME.search(name))
+    _read_files(workspace)
+    _note(("API key", key or "") for key in keys)
+
+
+@cache
+def _read_files(workspace: Path | None) -> None:
+    """The secrets in files, read once: an agent that is asked often does not read them each time."""
     from qianda.models.config import load_config
 
-    _note((name, value) for name, value in os.environ.items() if _SECRET_NAME.search(name))
     with suppress(QiandaError):  # what is wrong with it is said where it is used
         config = load_config(workspace or Path.cwd(), trusted=True)
-        _note(
-            [("api_key", config.api_key or ""), *((f"api_keys.{name}", key) for name, key in config.api_keys.items())]
-        )
+        keys = ((f"api_keys.{name}", key) for name, key in config.api_keys.items())
+        _note([("api_key", config.api_key or ""), *keys])
     if workspace is not None:
         with suppress(OSError, UnicodeDecodeError):
             lines = (workspace / ".env").read_text("utf-8").splitlines()
             pairs = (line.removeprefix("export ").partition("=")[::2] for line in lines)
             _note((name.strip(), value.strip().strip("\"'")) for name, value in pairs if _SECRET_NAME.search(name))
-    _note(("API key", key or "") for key in keys)
 
 
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
