@@ -239,9 +239,25 @@ async def test_large_files(tmp_path: Path) -> None:
     first, last = gap + 1, 2000 - (len(shown) - gap - 1)
     assert f"lines {first} to {last} left out" in shown[gap]
     assert "use grep" in shown[gap]
+    assert f'lines="{first}-{last}"' in shown[gap]
     with (tmp_path / "huge.txt").open("wb") as file:
         file.truncate(11_000_000)
     assert "too much to read whole; use grep" in await refused(read_file, tmp_path, path="huge.txt")
+
+
+async def test_some_lines_come_with_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\x0c\r\n\r\nfour\r\n")
+    assert await done(read_file, tmp_path, path="a.txt", lines="2-3") == "(lines 2 to 3 of 4)\n2\ttwo\x0c\n3\t"
+    assert await done(read_file, tmp_path, path="a.txt", lines="4") == "(lines 4 to 4 of 4)\n4\tfour"
+    assert (await done(read_file, tmp_path, path="a.txt", lines="3-99")).endswith("\n4\tfour")
+    assert await refused(read_file, tmp_path, path="a.txt", lines="5-") == "there is no line 5: the file has 4"
+    assert 'lines is a number or a range such as "3"' in await refused(read_file, tmp_path, path="a.txt", lines="end")
+    (tmp_path / "long.txt").write_text("x" * 90 + "\n" + ("y" * 90 + "\n") * 999 + "z" * 5_000 + "\n")
+    lines = (await done(read_file, tmp_path, path="long.txt", lines="1-900")).splitlines()
+    assert lines[0] == f'(lines 1 to {len(lines) - 1} of 1001; more: lines="{len(lines)}-900")'
+    assert 200 < len(lines) < 230
+    (last,) = (await done(read_file, tmp_path, path="long.txt", lines="1001")).splitlines()[1:]
+    assert last == f"1001\t{'z' * 2_000} [… 3,000 more characters]"
 
 
 # write_file
@@ -326,8 +342,6 @@ async def test_what_is_not_found_is_shown_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def price(x):\n    total = x * 3\n    return total\n")
     close = await refused(edit_file, tmp_path, path="a.py", old_text="    total = x*3", new_text="")
     assert 'the closest is line 2: "    total = x * 3"' in close
-    spaces = await refused(edit_file, tmp_path, path="a.py", old_text="\treturn total", new_text="")
-    assert 'line 3 is "    return total", but its spaces at the ends differ' in spaces
     after = await refused(edit_file, tmp_path, path="a.py", old_text="def price(x):\n    pass", new_text="")
     assert 'line 1 is "def price(x):", but the lines after it differ' in after
     assert "nor anything like it" in await refused(edit_file, tmp_path, path="a.py", old_text="中文", new_text="")

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from qianda.models.errors import ConfigurationError
-from qianda.tools import Context, as_tool, calculator, core_tools, current_time, files, shell, tool
+from qianda.tools import Context, as_tool, core_tools, tool
 from qianda.tools.json_schema import compact
 from qianda.tools.schema import read_signature
 
@@ -335,23 +335,6 @@ def test_the_core_tools_are_those_that_the_pocket_model_was_trained_on() -> None
         schema = made.schema
         text = {"name": schema.name, "description": schema.description, "parameters": schema.parameters}
         assert json.dumps(text) == json.dumps(by_name[schema.name])  # the order too: the model has seen these bytes
-
-
-def test_all_built_in_tools_together_are_small() -> None:
-    tools = [calculator, current_time, *files(), *shell()]
-    wire = [
-        {
-            "type": "function",
-            "function": {
-                "name": item.schema.name,
-                "description": item.schema.description,
-                "parameters": item.schema.parameters,
-            },
-        }
-        for item in tools
-    ]
-    assert len(tools) == 8
-    assert len(json.dumps(wire)) <= 2_600
 
 
 def test_nothing_heavy_is_imported_before_a_call() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qianda.tools import Context, ToolResult, grep
+from qianda.tools import Context, ToolResult, grep, list_files
 from qianda.tools.builtin import search, search_worker
 
 
@@ -143,6 +143,29 @@ async def test_an_expression_that_never_ends_is_stopped(tmp_path: Path, monkeypa
 async def test_bad_calls(tmp_path: Path) -> None:
     assert "the pattern is empty" in str((await call(tmp_path, pattern="")).content)
     assert '"nope" does not exist' in str((await call(tmp_path, pattern="a", path="nope")).content)
+
+
+async def found(workspace: Path, **arguments: Any) -> list[str]:
+    result = await list_files.call(list_files.read_arguments(json.dumps(arguments)), Context(workspace=workspace))
+    assert not result.failed, result
+    return str(result.content).splitlines()
+
+
+async def test_files_by_glob(tree: Path, engine: str) -> None:
+    assert await found(tree, path=".", glob="*.py") == ["main.py", "src/a.py"]
+    assert await found(tree, path="src", glob="*.{txt,log}") == ["src/deep/b.txt", "src/keep.log"]
+    assert await found(tree, path="src", glob="*/b*") == ["src/deep/b.txt"]
+    assert await found(tree, path=".", glob="src/**") == ["src/a.py", "src/deep/b.txt", "src/keep.log"]
+    assert await found(tree, path=".", glob="*.rs") == ['no file matches "*.rs" in .']
+
+
+async def test_many_and_odd_files_by_glob(tmp_path: Path, engine: str) -> None:
+    for name in (*(f"{number:03}.txt" for number in range(250)), "-e.md", "a\nb.md", "中 文.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "loop").symlink_to(".")
+    lines = await found(tmp_path, path=".", glob="*.txt")
+    assert (len(lines), lines[-1]) == (201, "(50 more not shown; narrow the glob or the path)")
+    assert await found(tmp_path, path=".", glob="*.md") == ["-e.md", "a", "b.md", "中 文.md"]
 
 
 GLOBS = [

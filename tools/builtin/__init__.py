@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from qianda.tools.builtin import core
 from qianda.tools.builtin.ask import ask_user
 from qianda.tools.builtin.calculator import calculator
 from qianda.tools.builtin.clock import current_time
@@ -15,6 +16,7 @@ from qianda.tools.builtin.images import view_image
 from qianda.tools.builtin.python import run_python
 from qianda.tools.builtin.search import grep
 from qianda.tools.builtin.shell import run_command
+from qianda.tools.builtin.trash import move_file
 from qianda.tools.builtin.web import web
 from qianda.tools.tool import Tool
 
@@ -25,7 +27,7 @@ def files(*, write: bool = True) -> list[Tool]:
     Args:
         write: with False only those that read.
     """
-    changing: list[Tool] = [write_file, edit_file] if write else []
+    changing: list[Tool] = [write_file, edit_file, move_file] if write else []
     return [list_files, read_file, *changing, grep]
 
 
@@ -51,7 +53,7 @@ def images() -> list[Tool]:
 
 def core_tools() -> list[Tool]:
     """The few tools that the smallest models can handle."""
-    return [calculator, current_time, list_files, read_file, write_file]
+    return [calculator, current_time, core.list_files, core.read_file, write_file]
 
 
 TOOLSETS: Mapping[str, Callable[[], list[Tool]]] = MappingProxyType(
@@ -80,6 +82,7 @@ __all__ = [
     "grep",
     "images",
     "list_files",
+    "move_file",
     "python",
     "read_document",
     "read_file",

@@ -29,15 +29,19 @@ class Pages:
     unit: str
 
 
-def wanted(pages: str) -> tuple[int, int]:
+def wanted(pages: str, what: str = "pages") -> tuple[int, int]:
     """The first and the last page that ``3``, ``3-5``, ``3-`` or nothing stands for.
+
+    Args:
+        pages: as the model wrote it.
+        what: the argument's name.
 
     Raises:
         ToolError: it is none of those.
     """
     found = re.fullmatch(r"\s*(?:(\d{1,6})\s*(?:([-–])\s*(\d{1,6})?)?)?\s*", pages)
     if found is None:
-        raise ToolError(f'pages is a number or a range such as "3" or "3-5", not "{pages}"')
+        raise ToolError(f'{what} is a number or a range such as "3" or "3-5", not "{pages}"')
     first = max(int(found[1] or 1), 1)
     alone = found[1] is not None and found[2] is None
     last = first if alone else int(found[3] or 1_000_000)

@@ -1,7 +1,8 @@
-"""The built-in tool ``grep``: a regular expression searched in files, by ripgrep where it is installed."""
+"""The built-in tool ``grep``, and finding files by a glob: by ripgrep where it is installed."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -17,10 +18,11 @@ from qianda.tools.function_tool import tool
 from qianda.tools.workspace import missing, resolve, shown
 
 _MOST_MATCHES = 100
+_CHUNK = 65_536
 _LONGEST_LINE = search_worker.LONGEST_LINE
 _RIPGREP = [
     "--no-config", "--null", "--line-number", "--no-heading", "--with-filename", "--color=never",
-    "--no-require-git", f"--max-columns={_LONGEST_LINE}", "--max-columns-preview",
+    f"--max-columns={_LONGEST_LINE}", "--max-columns-preview",
 ]  # fmt: skip
 
 
@@ -77,15 +79,47 @@ async def _search(root: Path, pattern: str, where: str, glob: str) -> tuple[list
     if ripgrep is not None:
         # A type of our own, because --glob would bring back what .gitignore leaves out; types know only file names.
         only = ["--glob", glob] if "/" in glob else ["--type-add", f"wanted:{glob}", "--type", "wanted"]
-        # Rules above the workspace do not count: it may itself lie in a folder that is ignored there.
-        ignore = ["--ignore-file", ".gitignore"] if where != "." and (root / ".gitignore").is_file() else []
-        options = [*_RIPGREP, "--no-ignore-parent", *ignore, *(only if glob else []), "-e", pattern]
+        options = [*_RIPGREP, *_ignoring(root, where), *(only if glob else []), "-e", pattern]
         matches, problem = await _collect([ripgrep, *options, "--", where if where == "." else f"./{where}"], root)
         if matches or "regex parse error" not in problem:
             return matches, problem
     # In a process of its own: Python's expressions can take for ever, and nothing else runs meanwhile.
     worker = [sys.executable, "-I", "-S", search_worker.__file__]
     return await _collect([*worker, pattern, where, glob], root)
+
+
+async def find_files(root: Path, where: str, glob: str) -> list[str]:
+    """Files that match a glob, in order, relative to the workspace; neither hidden nor ignored ones.
+
+    Args:
+        root: the workspace, resolved.
+        where: the folder to look in, relative to it.
+        glob: relative to that folder; without a slash it matches at any depth.
+    """
+    ripgrep = shutil.which("rg")
+    if ripgrep is None:
+        arguments = [sys.executable, "-I", "-S", search_worker.__file__, "", where, ""]
+    else:
+        start = where if where == "." else f"./{where}"
+        arguments = [ripgrep, "--no-config", "--no-messages", "--files", "--null", *_ignoring(root, where), "--", start]
+    wanted = search_worker.glob_pattern(glob)
+    folder = "" if where == "." else f"{where}/"
+    found: list[str] = []
+    async with run_child(arguments, folder=root) as child:
+        rest = b""
+        while chunk := await child.output.read(_CHUNK):
+            *paths, rest = (rest + chunk).split(b"\0")
+            for raw in paths:
+                path = os.fsdecode(raw).removeprefix("./")
+                if wanted.fullmatch(path.removeprefix(folder)):
+                    found.append(path)
+    return sorted(found)
+
+
+def _ignoring(root: Path, where: str) -> list[str]:
+    """Options: the rules of the workspace count, those above it do not, as it may itself lie in an ignored folder."""
+    rules = ["--ignore-file", ".gitignore"] if where != "." and (root / ".gitignore").is_file() else []
+    return ["--no-require-git", "--no-ignore-parent", *rules]
 
 
 async def _collect(arguments: list[str], root: Path) -> tuple[list[_Match], str]:

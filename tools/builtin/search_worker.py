@@ -1,7 +1,8 @@
 """Searches files without ripgrep; runs as a process of its own, with the standard library alone.
 
 Usage: ``python search_worker.py PATTERN PATH GLOB``. Prints ``path NUL line:text``, as ``rg --null`` does, and leaves
-out what ripgrep leaves out: hidden and binary files, links, and what .gitignore names (its common forms).
+out what ripgrep leaves out: hidden and binary files, links, and what .gitignore names (its common forms). With an empty
+PATTERN it prints the names of files, ``path NUL``.
 """
 
 from __future__ import annotations
@@ -149,6 +150,10 @@ def main() -> None:
     """Search as the command line says."""
     pattern, start, glob = sys.argv[1:]
     write = sys.stdout.buffer.write
+    if not pattern:
+        for path in files(start):
+            write(os.fsencode(path) + b"\0")
+        return
     for path, number, line in search(re.compile(pattern), start, glob):
         write(os.fsencode(path) + f"\0{number}:{line}\n".encode("utf-8", "replace"))
 
