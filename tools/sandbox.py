@@ -147,6 +147,9 @@ class Sandbox:
         if os.geteuid() != 0:
             return None
         for root in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")):
+            for old in root.glob("qianda-*"):  # one whose last command was still ending stays behind
+                if not Path("/proc", old.name.split("-")[1]).exists():
+                    _remove_group(old)
             group = root / f"qianda-{os.getpid()}-{id(self):x}"
             try:
                 group.mkdir()
