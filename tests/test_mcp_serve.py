@@ -234,11 +234,11 @@ def test_the_targets_are_listed_with_their_tools() -> None:
     [
         ([], "nothing to serve"),
         (["fils"], "nothing called 'fils'"),
-        (["no/such.py"], "no file no/such.py"),
+        (["no/such.py"], "no Python file no/such.py"),
         (["two.py", "calculator"], "Two tools to serve are called calculator"),
         (["none.py"], "none.py has no tools"),
         (["imports_only.py"], "imports_only.py has no tools"),
-        (["folder/"], "no file folder"),
+        (["folder/"], "no Python file folder"),
     ],
 )
 def test_wrong_targets_are_one_line(targets: list[str], message: str) -> None:
