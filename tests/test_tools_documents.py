@@ -12,7 +12,6 @@ import pytest
 
 from qianda.models.errors import ToolError
 from qianda.tools import Context
-from qianda.tools.builtin import documents
 from qianda.tools.builtin.documents import read_document
 from qianda.tools.builtin.paging import cut, show, take, wanted
 
@@ -183,7 +182,7 @@ def test_a_document_that_takes_all_memory_is_stopped(tmp_path: Path) -> None:
 
 async def test_a_document_that_takes_for_ever_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pdf(tmp_path / "x.pdf", "text")
-    monkeypatch.setattr(documents, "_SECONDS", 0.01)
+    monkeypatch.setattr(sys.modules["qianda.tools.builtin.documents"], "_SECONDS", 0.01)
     assert "it takes more than 0.01 s" in await read(tmp_path, "x.pdf")
 
 

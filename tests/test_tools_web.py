@@ -79,6 +79,7 @@ async def test_json_text_and_documents(house: Path) -> None:
         "/x.pdf": ("application/octet-stream", (house / "tests/fixtures/documents/two-pages.pdf").read_bytes()),
         "/logo.png": ("image/png", b"\x89PNG"),
         "/blob": ("application/octet-stream", b"\x00\x01\x02"),
+        "/piece": ("text/html", b"<html><head><title>A &amp; B</title></head><body><p>One line.</p></body></html>"),
         "/long": ("text/plain", "\n".join(f"line {number}" for number in range(5_000)).encode()),
         "/large": ("text/plain", b"x" * 10_000_001),
     }
@@ -86,6 +87,7 @@ async def test_json_text_and_documents(house: Path) -> None:
         tool, at = fetching(), site.origin
         assert await fetched(tool, f"{at}/data") == f'{at}/data\n\n{{\n "city": "杭州"\n}}'
         assert "[page 2]\nSecond page." in await fetched(tool, f"{at}/x.pdf")
+        assert await fetched(tool, f"{at}/piece") == f"{at}/piece\n\n# A & B\n\nOne line."
         assert "FAILED" in await fetched(tool, f"{at}/logo.png")
         assert "is application/octet-stream (3 B), no text" in await fetched(tool, f"{at}/blob")
         assert "has more than 10 MB" in await fetched(tool, f"{at}/large")

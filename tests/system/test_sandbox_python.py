@@ -1,4 +1,4 @@
-"""The Python interpreter in a real sandbox: it keeps its variables, and changes nothing outside."""
+"""The Python interpreter and the readers of documents in a real sandbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from qianda.tools import Context
+from qianda.testing.http_server import LoopbackServer, Request, Response
+from qianda.tools import Context, read_document, web
 from qianda.tools.builtin.python import run_python
 from qianda.tools.sandbox import Sandbox
 
@@ -29,3 +30,16 @@ async def test_it_runs_in_the_sandbox(tmp_path: Path) -> None:
         fetch = "import urllib.request as web; web.urlopen('http://example.com')"
         assert "the sandbox has no network" in await run(context, fetch)
         assert "the variables are kept" in await run(context, "while True: pass", timeout=1)
+
+
+async def test_documents_and_pages_are_read_in_it(tmp_path: Path, house: Path) -> None:
+    class Site(LoopbackServer):
+        async def answer(self, request: Request, response: Response) -> None:
+            await response.send(200, b"<p>A page of one line.</p>", {"content-type": "text/html"})
+
+    (tmp_path / "x.pdf").write_bytes((house / "tests/fixtures/documents/two-pages.pdf").read_bytes())
+    context = Context(workspace=tmp_path, sandbox=Sandbox(workspace=tmp_path))
+    assert "[page 2]\nSecond page." in str((await read_document.call({"path": "x.pdf"}, context)).content)
+    async with Site() as site:
+        fetch = web(allow_private=["127.0.0.1"])[0]
+        assert "A page of one line." in str((await fetch.call({"url": site.origin}, context)).content)

@@ -101,13 +101,16 @@ def _web_page(content: bytes, url: str) -> str:
     """The readable text of a web page as Markdown; everything on it where no article is found."""
     import trafilatura
 
-    article = trafilatura.extract(
-        content, url=url, output_format="markdown", include_links=True, include_comments=False, favor_recall=True
-    )
-    everything = "" if article and len(article) > 400 else trafilatura.html2txt(content)
-    text = article if article and len(article) * 4 > len(everything) else everything
+    def whole(html: bytes) -> bytes:
+        return html if re.search(rb"(?i)<body", html) else b"<html><body>" + html + b"</body></html>"
+
     found = re.search(rb"(?is)<title[^>]*>(.*?)</title", content[:100_000])
-    title = trafilatura.html2txt(b"<p>" + found[1] + b"</p>").strip() if found else ""
+    title = trafilatura.html2txt(whole(found[1])).strip() if found else ""
+    article = trafilatura.extract(
+        whole(content), url=url, output_format="markdown", include_links=True, include_comments=False, favor_recall=True
+    )
+    everything = trafilatura.html2txt(whole(content))
+    text = article if article and len(article) * 4 > len(everything) else everything
     return text if not title or title in text[:500] else f"# {title}\n\n{text}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from qianda.tools.builtin.text_files import human_size
 from qianda.tools.context import Context
 from qianda.tools.effects import Effects
 from qianda.tools.function_tool import tool
+from qianda.tools.sandbox import Sandbox
 from qianda.tools.workspace import explained, resolve, shown
 
 _LARGEST = 100_000_000  # bytes
@@ -47,11 +49,13 @@ async def read_document(path: str, context: Context, pages: str = "") -> str:
         raise ToolError(f'"{name}" is none of {", ".join(KINDS)}; use read_file for text, view_image for images')
     if size > _LARGEST:
         raise ToolError(f'"{name}" has {human_size(size)}; documents of more than {human_size(_LARGEST)} are refused')
-    return show(name, await read_pages(kind, file, first, last, name=name))
+    return show(name, await read_pages(kind, file, first, last, name=name, sandbox=context.sandbox))
 
 
-async def read_pages(kind: str, file: Path, first: int, last: int, *, name: str, url: str = "") -> Pages:
-    """Some pages of a document, read by a process with bounds on memory and time.
+async def read_pages(
+    kind: str, file: Path, first: int, last: int, *, name: str, sandbox: Sandbox | None, url: str = ""
+) -> Pages:
+    """Some pages of a document, read by a process with bounds on memory and time, without a network.
 
     Args:
         kind: its ending without the dot, or ``page`` for a web page.
@@ -59,6 +63,7 @@ async def read_pages(kind: str, file: Path, first: int, last: int, *, name: str,
         first: number of the first page.
         last: number of the last one.
         name: what the model knows it as.
+        sandbox: what commands run in, or None for no sandbox.
         url: where a web page comes from.
 
     Raises:
@@ -66,8 +71,9 @@ async def read_pages(kind: str, file: Path, first: int, last: int, *, name: str,
     """
     worker = [sys.executable, "-P", "-m", "qianda.tools.builtin.document_worker"]
     arguments = [*worker, kind, str(file), str(first), str(last), url]
+    box = replace(sandbox, network=False, writable=(file.parent,)) if sandbox else None
     try:
-        async with asyncio.timeout(_SECONDS), run_child(arguments, folder=file.parent) as child:
+        async with asyncio.timeout(_SECONDS), run_child(arguments, folder=file.parent, sandbox=box) as child:
             answer = await child.output.read()
     except TimeoutError:
         raise ToolError(f'"{name}" cannot be read: it takes more than {_SECONDS} s') from None

@@ -21,6 +21,7 @@ from qianda.tools.context import Context
 from qianda.tools.effects import Effects
 from qianda.tools.function_tool import tool
 from qianda.tools.net import Answer, Guard, complete, fetch
+from qianda.tools.sandbox import Sandbox
 from qianda.tools.tool import Tool
 
 _LARGEST = 10_000_000  # bytes of a page, unpacked
@@ -66,11 +67,12 @@ def web(*, allow_private: Sequence[str] = (), search: str = "") -> list[Tool]:
     recent: dict[str, _Page] = {}
 
     @tool(read_only=True, open_world=True, consent=False, origin="built-in", effects=_urls, max_output=20_000)
-    async def web_fetch(url: str, pages: str = "") -> str:
+    async def web_fetch(url: str, context: Context, pages: str = "") -> str:
         """Read a web page, or a PDF or text on the web.
 
         Args:
             url: its address
+            context: says what reads the page, apart from us
             pages: of a long one, e.g. 2 or 4-6
         """
         first, last = wanted(pages)
@@ -79,7 +81,7 @@ def web(*, allow_private: Sequence[str] = (), search: str = "") -> list[Tool]:
             page = recent[url] = await _download(url, guard)
             if len(recent) > _REMEMBERED:
                 del recent[next(iter(recent))]
-        return show(page.url, await _read(page, first, last))
+        return show(page.url, await _read(page, first, last, context.sandbox))
 
     @tool(read_only=True, open_world=True, consent=False, origin="built-in")
     async def web_search(query: str, context: Context, count: int = 5) -> str:
@@ -161,10 +163,10 @@ def _decoded(content: bytes, named: str) -> str | None:
     return None
 
 
-async def _read(page: _Page, first: int, last: int) -> Pages:
+async def _read(page: _Page, first: int, last: int, sandbox: Sandbox | None) -> Pages:
     if page.kind == "text":
         return cut_pages(page.content.decode(), first, last)
     with tempfile.TemporaryDirectory(prefix="qianda-") as folder:
         file = Path(folder, "page")
         await asyncio.to_thread(file.write_bytes, page.content)
-        return await read_pages(page.kind, file, first, last, name=page.url, url=page.url)
+        return await read_pages(page.kind, file, first, last, name=page.url, sandbox=sandbox, url=page.url)
