@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from qianda import Agent
 from qianda.models.errors import ToolError
-from qianda.tools import Context
+from qianda.testing import Call, ScriptedServer, Turn, serving
+from qianda.tools import TOOLSETS, Context
 from qianda.tools.builtin.documents import read_document
 from qianda.tools.builtin.paging import cut, show, take, wanted
 
@@ -94,6 +96,22 @@ async def test_a_workbook_is_read_as_tables(tmp_path: Path) -> None:
     assert "| Hangzhou | 12520000 |" in text
     assert "| city | 人口 |" in text
     assert "## Zweites" in text
+
+
+async def test_an_agent_answers_from_a_pdf_and_a_workbook(tmp_path: Path) -> None:
+    import openpyxl
+
+    write_pdf(tmp_path / "report.pdf", "Revenue was 42 million.")
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["costs", 17])
+    book.save(tmp_path / "costs.xlsx")
+    both = Turn(calls=[Call("read_document", {"path": path}) for path in ("report.pdf", "costs.xlsx")])
+    with serving(ScriptedServer(both, "25 million are left.")) as server:
+        agent = Agent(server=server.url, tools=TOOLSETS["documents"](), workspace=tmp_path)
+        assert (await agent.run("What is left?")).output == "25 million are left."
+        sent = str(server.requests[-1]["messages"])
+    assert "Revenue was 42 million." in sent
+    assert "| costs | 17 |" in sent
 
 
 async def test_slides_are_pages(tmp_path: Path) -> None:
