@@ -80,6 +80,7 @@ async def resolve(
     http: AsyncClient | None = None,
     download: bool = False,
     notify: Callable[[str], None] = _quiet,
+    wish: str | None = None,
 ) -> Endpoint:
     """Choose the server and the model; asks the server what it is.
 
@@ -91,6 +92,7 @@ async def resolve(
         http: a client to ask with; else one is opened for the occasion.
         download: whether the demo model may be fetched when nothing else is there.
         notify: told about slow steps.
+        wish: a model to take where the server has it and nobody named another for this very run.
 
     Raises:
         ConfigurationError: nothing is there, or the settings contradict each other.
@@ -99,6 +101,8 @@ async def resolve(
     config = config or load_config(Path.cwd())
     chosen, why = _choose(server, model, config)
     wanted = model or _configured_model(chosen, config)
+    if model or config.origins.get("model", "").startswith("environment"):
+        wish = None
     if chosen is not None and chosen.lower() == "embedded":
         return await _embedded(wanted, why, download=download or bool(server), notify=notify)
     if chosen is None:
@@ -106,12 +110,14 @@ async def resolve(
         if not found:
             _need_embedded(wanted, download=download)
             return await _embedded(wanted, "no model server answers on this machine", download=download, notify=notify)
-        best = _best(found, wanted)
+        best = next((server for server in found if _wished(server, wish)), None) or _best(found, wanted)
+        wanted = _wished(best, wish) or wanted
         return await _measured(http, _pick(best, wanted, f"it answers on this machine ({best.url})", None))
     url = base_url(chosen)
     key = _sendable(api_key) or config.key_for(chosen) or config.key_for(url)
     there = await _ask_named(http, url, key, expected=named_kind(chosen), patient=wanted is not None)
-    return await _measured(http, _pick(there, wanted or there.kind.model or None, why, key))
+    wanted = _wished(there, wish) or wanted or there.kind.model or None
+    return await _measured(http, _pick(there, wanted, why, key))
 
 
 def _choose(server: str | None, model: str | None, config: Config) -> tuple[str | None, str]:
@@ -224,6 +230,23 @@ def _same_model(names: Iterable[str], wanted: str) -> list[str]:
     """The names that mean the wanted model: publisher and case do not matter."""
     bare = wanted.lower().rsplit("/", 1)[-1]
     return [name for name in names if name.lower().rsplit("/", 1)[-1] == bare]
+
+
+def _wished(server: FoundServer, wish: str | None) -> str | None:
+    """The server's name for a model that is wished for, None where it has none."""
+    if wish is None:
+        return None
+    return next((found.id for found in server.models if is_model(found.id, wish)), None)
+
+
+def is_model(name: str, wish: str) -> bool:
+    """Whether a server's name means a model, however the two are written: ``qwen3:8b`` is Qwen3-8B."""
+    if _same_model([name], wish):
+        return True
+    from qianda.models.catalog.entries import understand
+
+    one, other = understand(name), understand(wish)
+    return one.model is not None and one.model is other.model and not (one.derived or other.derived)
 
 
 def _chats(name: str) -> bool:
