@@ -80,7 +80,9 @@ async def read_pages(
     try:
         value = json.loads(answer)
     except ValueError:
-        raise ToolError(f'"{name}" cannot be read: its reader crashed') from None
+        raise ToolError(
+            f'"{name}" cannot be read: its reader crashed, for want of memory or because it is damaged'
+        ) from None
     if "missing" in value:
         extra = "web" if kind == "page" else "documents"
         raise ToolError(
