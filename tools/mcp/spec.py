@@ -7,11 +7,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from qianda.models.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    import httpx2
+    from mcp.server import Server
+
 CONNECT_TIMEOUT = 30.0
+CALL_TIMEOUT = 120.0
 
 # Programs whose first plain argument is what really runs, and their options that take a value.
 _RUNNERS = {"uvx", "npx", "pnpx", "bunx", "uv", "npm", "pnpm", "bun", "pipx", "deno", "node", "docker", "podman"}
@@ -26,7 +31,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 @dataclass(frozen=True, slots=True)
 class MCPServer:
-    """An MCP server that speaks over its standard input and output.
+    """An MCP server: a command that speaks over its standard input and output, an address, or an object.
 
     Args:
         name: what people and the model know it by; part of the names of its tools.
@@ -34,13 +39,34 @@ class MCPServer:
         env: variables for the server, on top of the few that every server gets.
         cwd: the folder that it starts in; None is the workspace.
         timeout: seconds that it may take to start and to list its tools.
+        url: where it is, in the place of a command.
+        transport: how it is spoken to at its address: ``http`` (streamable HTTP), ``sse`` (of 2024), or "" to try both.
+        headers: sent with every request to its address.
+        auth: signs the requests to its address.
+        server: a ``Server`` of the official SDK in this process, in the place of a command.
+        call_timeout: seconds that one call of a tool may take.
+        include: the only tools that are taken from it, by its own names; None for all.
+        exclude: tools that are not taken from it.
+        trusted: its word counts: what it calls read-only runs unasked, what is safe to repeat is repeated after a
+            lost connection.
+        sampling: replies that it may ask of our model; 0 and it is not told that it could.
     """
 
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: str | None = None
     timeout: float = CONNECT_TIMEOUT
+    url: str = ""
+    transport: Literal["", "http", "sse"] = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    auth: httpx2.Auth | None = None
+    server: Server[Any] | None = None
+    call_timeout: float = CALL_TIMEOUT
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    trusted: bool = False
+    sampling: int = 0
 
     @classmethod
     def parse(cls, text: str) -> MCPServer:
