@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, cont
 from qianda.models.reply import BrokenCall
 from qianda.tools.context import Context
 from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.remembered import remembered
 from qianda.tools.results import ToolResult
 from qianda.tools.secrets import redact
 from qianda.tools.tool import Tool
@@ -228,14 +230,18 @@ class _Call:
             return {}, ToolResult(problem, failed=True)
         self._say_repaired(fitted(self._call.arguments, arguments))
         permissions = self._resources.permissions
-        verdict = permissions.judge(self.tool, arguments, effects)
+        judged = arguments
+        if effects.keeps_folder and (folder := remembered(self._run.closing).folder):
+            judged = {**arguments, "folder": folder}
+            effects = replace(effects, command=f"cd {shlex.quote(folder)} && {effects.command}")
+        verdict = permissions.judge(self.tool, judged, effects)
         self._rule = verdict.rule
         if verdict.action == "allow":
             return arguments, None
         if verdict.action == "deny":
             return {}, ToolResult(f"Denied: {verdict.reason}", failed=True, denied_by="rule", rule=verdict.rule)
         rule = permissions.rule_for(self.tool, effects)
-        decision = await self._ask(self.tool, arguments, verdict.reason, rule if permissions.saves else "")
+        decision = await self._ask(self.tool, judged, verdict.reason, rule if permissions.saves else "")
         if not decision.allowed:
             why = f": {decision.reason}" if decision.reason else ". Do not try it another way; go on without it"
             said = "Denied" if decision.by == "nobody" else "The user said no"
@@ -243,7 +249,7 @@ class _Call:
             return {}, ToolResult(said + why, failed=True, denied_by=decision.by, rule=rule)
         self._rule = f"approved by a person ({decision.scope})"
         try:
-            permissions.remember(self.tool, arguments, decision.scope, rule)
+            permissions.remember(self.tool, judged, decision.scope, rule)
         except ConfigurationError as error:
             self._run.emit(Notice, text=str(error))
         return arguments, None

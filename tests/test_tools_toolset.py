@@ -43,12 +43,12 @@ async def found(query: str) -> list[str]:
 
 def test_sets_are_joined_prefixed_chosen_from_and_renamed() -> None:
     both = Toolset(files()) + shell()
-    assert names(both) == [*names(files()), "run_command"]
+    assert names(both) == [*names(files()), "run_command", "jobs"]
     plain: list[Tool] = [calculator]
-    assert names(plain + Toolset(shell())) == ["calculator", "run_command"]
+    assert names(plain + Toolset(shell())) == ["calculator", "run_command", "jobs"]
     assert names(both.only("grep", "read_file")) == ["grep", "read_file"]
-    assert names(both.without("grep").without("run_command")) == names(files())[:-1]
-    assert names(Toolset(shell()).prefixed("box_")) == ["box_run_command"]
+    assert names(both.without("grep").without("run_command", "jobs")) == names(files())[:-1]
+    assert names(Toolset(shell()).prefixed("box_")) == ["box_run_command", "box_jobs"]
     assert names(both.only("grep", "read_file").renamed({"grep": "search"})) == ["search", "read_file"]
     assert isinstance(both, tuple)
 

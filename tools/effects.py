@@ -13,12 +13,14 @@ class Effects:
         reads: files and folders that it looks at, as the model wrote them: relative to the workspace, or absolute.
         writes: files and folders that it creates, changes or deletes.
         command: the shell command that it runs, or "".
+        keeps_folder: the command runs in the folder where the last one of the conversation ended.
         urls: addresses that it sends to or fetches.
     """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     command: str = ""
+    keeps_folder: bool = False
     urls: tuple[str, ...] = ()
 
 

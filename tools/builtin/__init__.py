@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from qianda.tools.builtin import core
 from qianda.tools.builtin.ask import ask_user
+from qianda.tools.builtin.background import jobs
 from qianda.tools.builtin.calculator import calculator
 from qianda.tools.builtin.clock import current_time
 from qianda.tools.builtin.documents import read_document
@@ -32,8 +33,8 @@ def files(*, write: bool = True) -> list[Tool]:
 
 
 def shell() -> list[Tool]:
-    """The tool that runs commands in the workspace."""
-    return [run_command]
+    """The tools that run commands in the workspace, and look after those in the background."""
+    return [run_command, jobs]
 
 
 def python() -> list[Tool]:
@@ -81,6 +82,7 @@ __all__ = [
     "files",
     "grep",
     "images",
+    "jobs",
     "list_files",
     "move_file",
     "python",
