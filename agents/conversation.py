@@ -40,7 +40,10 @@ def reply_message(reply: Reply, run_id: str, turn: int) -> AssistantMessage:
 
 def unique_calls(reply: Reply, taken: Collection[str]) -> Reply:
     """The reply with call ids that the conversation has not used: some servers count from 0 in each reply."""
-    used: set[str] = set()
+    used = {call.id for call in reply.calls}
+    if len(used) == len(reply.calls) and used.isdisjoint(taken):
+        return reply
+    used.clear()
     calls: list[ToolCall] = []
     for call in reply.calls:
         names = chain([call.id], (f"{call.id}_{number}" for number in count(2)))

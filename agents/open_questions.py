@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qianda.agents.approval import answer_of
@@ -31,7 +32,8 @@ class OpenQuestions:
     """
 
     def __init__(self, run: Run[Any]) -> None:
-        self._run = run
+        # Weakly: the run holds this, and what holds each other waits for the garbage collector.
+        self._run: Run[Any] = weakref.proxy(run)
         self._approvals: dict[str, asyncio.Future[Decision]] = {}
         self._questions: dict[str, asyncio.Future[Answer | ToolError]] = {}
         self._shown: set[str] = set()

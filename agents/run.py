@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -209,7 +210,8 @@ class Run(Generic[T]):
     @cached_property
     def steps(self) -> Steps:
         """Notes what each call changes."""
-        return Steps(self.id, self._agent.workspace, lambda text: self.emit(Notice, text=text))
+        run = weakref.proxy(self)  # or the two would hold each other until the garbage collector comes
+        return Steps(self.id, self._agent.workspace, lambda text: run.emit(Notice, text=text))
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Give out an event; costs nothing when nobody watches."""
@@ -242,7 +244,7 @@ class Run(Generic[T]):
 
     def add_usage(self, usage: Usage) -> None:
         """Count a reply."""
-        request = replace(usage, requests=max(usage.requests, 1))
+        request = usage if usage.requests else replace(usage, requests=1)
         self.usage += request
         if self.cost is not None and self._resources is not None:
             from qianda.models.catalog.prices import cost

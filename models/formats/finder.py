@@ -52,12 +52,13 @@ class CallFinder:
         self._bare = False
         self._wrapped = False
         self._spare = ""
-        self._state = self._read_start if "hermes" in self._formats else self._read_text
+        # Plain functions: bound methods would tie the finder to itself, and each reply to the garbage collector.
+        self._state = CallFinder._read_start if "hermes" in self._formats else CallFinder._read_text
 
     @property
     def idle(self) -> bool:
         """Nothing is held back or begun: text without a ``<`` would come out as it goes in."""
-        return not self._held and self._state == self._read_text
+        return not self._held and self._state is CallFinder._read_text
 
     def feed(self, piece: str, out: list[Item]) -> None:
         """Take more text; what is certain by now is appended to ``out``."""
@@ -65,8 +66,8 @@ class CallFinder:
         at, size = 0, len(text)
         while at < size:
             state, before = self._state, at
-            at = state(text, at, out)
-            if at == before and self._state == state:
+            at = state(self, text, at, out)
+            if at == before and self._state is state:
                 break
         self._held = text[at:]
 
@@ -78,16 +79,16 @@ class CallFinder:
             cut: the output was cut, so an unfinished call is no call.
         """
         held, self._held = self._held, ""
-        if self._state == self._read_call and self._body:
+        if self._state is CallFinder._read_call and self._body:
             items, rest = self._body.close(held, cut=cut)
             out += items
             if rest:
                 again = CallFinder(self._tools, self._indexes, self._formats, strict=True)
                 again.feed(rest, out)
                 again.close(out, cut=cut)
-        elif self._state == self._read_after:
+        elif self._state is CallFinder._read_after:
             self._finish(out)
-        elif self._state == self._skip:
+        elif self._state is CallFinder._skip:
             return
         elif held.startswith(TOOL_CALL) and cut:
             out.append(cut_off(next(self._indexes), "", ""))
@@ -109,7 +110,7 @@ class CallFinder:
                 return self._begin(HermesBody(next(self._indexes), self._tools, quiet=True), begin)
             if len(text) - begin < _LONGEST_HEAD and any(call.startswith(head) for call in calls):
                 return at
-        self._state = self._read_text
+        self._state = CallFinder._read_text
         return at
 
     def _read_text(self, text: str, at: int, out: list[Item]) -> int:
@@ -152,7 +153,7 @@ class CallFinder:
         at = self._body.feed(text, at, out)
         if self._body.ended:
             self._spare = ""
-            self._state = self._read_after
+            self._state = CallFinder._read_after
             if self._body.closed:
                 self._wrapped = False
                 self._finish(out)
@@ -175,18 +176,18 @@ class CallFinder:
             bare = self._bare
             self._finish(out)
             if bare:
-                self._state = self._read_start
+                self._state = CallFinder._read_start
                 return begin
             return self._begin(HermesBody(next(self._indexes), self._tools, strict=self._strict), begin)
         if text.startswith((TOOL_CALL, FUNCTION), begin) or not (self._bare or ahead[0] in "\"'\\"):
             self._finish(out)
         elif self._bare:
             self._give(self._body.text + self._spare if isinstance(self._body, HermesBody) else "", out)
-            self._end(self._read_text)
+            self._end(CallFinder._read_text)
         else:
             # The call only seemed to end: a quotation mark inside a string ended the string too early.
             out += self._body.reject(ValueError('a quotation mark inside a string has to be written \\"'))
-            self._end(self._skip)
+            self._end(CallFinder._skip)
         return begin
 
     def _skip(self, text: str, at: int, out: list[Item]) -> int:  # noqa: ARG002 -- one of the states
@@ -194,21 +195,21 @@ class CallFinder:
         end = text.find(TOOL_CALL_END, at)
         if end < 0:
             return max(at, len(text) - len(TOOL_CALL_END))
-        self._state = self._read_text
+        self._state = CallFinder._read_text
         self._wrapped = False
         return end + len(TOOL_CALL_END)
 
     def _begin(self, body: HermesBody | XmlBody, at: int) -> int:
         self._body = body
-        self._state = self._read_call
+        self._state = CallFinder._read_call
         return at
 
     def _finish(self, out: list[Item]) -> None:
         assert self._body is not None
         out += self._body.finish()
-        self._end(self._read_text)
+        self._end(CallFinder._read_text)
 
-    def _end(self, state: Callable[[str, int, list[Item]], int]) -> None:
+    def _end(self, state: Callable[[CallFinder, str, int, list[Item]], int]) -> None:
         self._body, self._bare, self._spare = None, False, ""
         self._state = state
 
