@@ -217,7 +217,9 @@ class Agent(Generic[T]):
     async def _connect(self, stack: AsyncExitStack) -> Resources:
         endpoint = await self._resolved()
         know_secrets(self.workspace, [endpoint.api_key])
-        http = self._http_client or await stack.enter_async_context(open_http(endpoint.url, idle=self.request_timeout))
+        http = self._http_client or await stack.enter_async_context(
+            open_http(endpoint.url, idle=self.request_timeout, transport=endpoint.transport)
+        )
         found = await known(endpoint, http)
         client = Client(
             found.applied(endpoint),

@@ -157,7 +157,7 @@ class _Doctor:
                 return seen.models
             return found.models
 
-        async with open_http(endpoint.url) as http:
+        async with open_http(endpoint.url, transport=endpoint.transport) as http:
             seen.models, seen.version, seen.findings = await asyncio.gather(
                 models(),
                 server_version(http, FoundServer(endpoint.url, endpoint.kind, ()), headers=headers),

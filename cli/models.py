@@ -65,7 +65,7 @@ async def models_at(endpoint: Endpoint) -> tuple[FoundModel, ...]:
 
     if endpoint.engine is not None:
         return (FoundModel(endpoint.model, endpoint.window),)
-    async with open_http(endpoint.url) as http:
+    async with open_http(endpoint.url, transport=endpoint.transport) as http:
         return (await detect(http, endpoint.url, headers=bearer(endpoint.api_key))).models
 
 

@@ -45,7 +45,9 @@ def is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def open_http(url: str, *, idle: float | None = None) -> httpx2.AsyncClient:
+def open_http(
+    url: str, *, idle: float | None = None, transport: httpx2.AsyncBaseTransport | None = None
+) -> httpx2.AsyncClient:
     """A pooled client of our own for one server.
 
     Loopback servers are reached without the environment's proxies, and plain HTTP without the cost of TLS set-up.
@@ -53,6 +55,7 @@ def open_http(url: str, *, idle: float | None = None) -> httpx2.AsyncClient:
     Args:
         url: the server's base URL.
         idle: seconds without a byte after which a request counts as hung.
+        transport: answers in the place of the network.
     """
     import httpx2
 
@@ -61,6 +64,7 @@ def open_http(url: str, *, idle: float | None = None) -> httpx2.AsyncClient:
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
         trust_env=not is_loopback(url),
         verify=url.startswith("https:"),
+        transport=transport,
     )
 
 

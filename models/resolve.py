@@ -20,12 +20,15 @@ from qianda.models.ollama import look
 from qianda.models.servers import ServerKind, base_url, kind_at, named_kind, server_kinds
 
 if TYPE_CHECKING:
+    import httpx2
+
     from qianda.models.embedded import EmbeddedServer
     from qianda.models.http import AsyncClient
 
 PROBE_SECONDS = 0.3
 ASK_SECONDS = 10.0
 LOOK_SECONDS = 1.0
+BACKEND = "qwen-agent:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Endpoint:
         fingerprint: changes with the model behind the name, as far as the server lets on.
         demo: the labelled demo model, not a Qwen.
         engine: the embedded engine, to be closed after use.
+        transport: answers in the place of the network.
     """
 
     url: str
@@ -55,6 +59,7 @@ class Endpoint:
     fingerprint: str = field(default="", repr=False)
     demo: bool = False
     engine: EmbeddedServer | None = None
+    transport: httpx2.AsyncBaseTransport | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -85,7 +90,8 @@ async def resolve(
     """Choose the server and the model; asks the server what it is.
 
     Args:
-        server: address or name; ``embedded`` for the engine in this process.
+        server: address or name; ``embedded`` for the engine in this process, ``qwen-agent:TYPE`` for a backend of
+            Qwen-Agent.
         model: the model's id, or the path of a ``.gguf`` file for the embedded engine.
         api_key: key for an explicit server.
         config: configuration files and environment; by default those of the current folder.
@@ -105,6 +111,11 @@ async def resolve(
         wish = None
     if chosen is not None and chosen.lower() == "embedded":
         return await _embedded(wanted, why, download=download or bool(server), notify=notify)
+    if chosen is not None and chosen.startswith(BACKEND):
+        from qianda.models.qwen_agent import qwen_agent_server
+
+        settings = {"model_type": chosen.removeprefix(BACKEND), "model": wanted, "api_key": _sendable(api_key)}
+        return qwen_agent_server({name: value for name, value in settings.items() if value}, why=why)
     if chosen is None:
         found = await probe_local(http)
         if not found:
