@@ -19,6 +19,7 @@ from qianda.tools.builtin import TOOLSETS, ask_user
 from qianda.tools.function_tool import FunctionTool
 from qianda.tools.tool import Tool
 
+QWEN_AGENT = "qwen-agent:"
 _FILE = re.compile(r"(?P<path>.+\.py)(?::(?P<tool>[A-Za-z0-9_-]+))?")
 
 
@@ -27,7 +28,8 @@ def tools_named(name: str, folder: Path) -> list[Tool]:
 
     Args:
         name: a toolset (``files``), a built-in tool (``read_file``), a Python file with ``@tool`` functions
-            (``my_tools.py``) or one of them (``my_tools.py:weather``).
+            (``my_tools.py``) or one of them (``my_tools.py:weather``), a tool of Qwen-Agent
+            (``qwen-agent:web_extractor``).
         folder: what the paths of Python files are relative to.
 
     Raises:
@@ -35,6 +37,10 @@ def tools_named(name: str, folder: Path) -> list[Tool]:
     """
     if name in TOOLSETS:
         return TOOLSETS[name]()
+    if name.startswith(QWEN_AGENT):
+        from qianda.tools.qwen_agent import qwen_agent_tool
+
+        return [qwen_agent_tool(name.removeprefix(QWEN_AGENT))]
     if file := python_file(name):
         path, wanted = file
         found = tools_of_file(folder / path.expanduser())
