@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from qianda.models.errors import ToolError
@@ -36,13 +37,25 @@ class Steps:
         self, run_id: str, workspace: Path, notice: Callable[[str], None], store: UndoStore | None = None
     ) -> None:
         self.run_id = run_id
-        self.workspace = Path(os.path.realpath(workspace))
-        self.store = store or UndoStore()
+        self._folder = workspace
+        self._store = store
         self._notice = notice
         self._count = 0
         self._said: set[str] = set()
         self._begun = False
         self._lock = threading.Lock()
+
+    # Found out at the first change: most runs make none.
+
+    @cached_property
+    def workspace(self) -> Path:
+        """The folder's real path."""
+        return Path(os.path.realpath(self._folder))
+
+    @cached_property
+    def store(self) -> UndoStore:
+        """Where changes are kept."""
+        return self._store or UndoStore()
 
     def begin(self, tool: str, *, scanned: bool) -> Step:
         """Before a call; reads the workspace when a command may change any file of it.
