@@ -13,6 +13,7 @@ import datetime as dt
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -186,6 +187,16 @@ class Bench:
             limit_row("the schemas of 100 tools", schemas, 50, "ms"),
         ]
 
+    def built_in_rows(self) -> list[Row]:
+        """A search beside ripgrep itself, and a command that prints very much."""
+        script = str(HERE / "tools.py")
+        rows: list[Row] = []
+        if shutil.which("rg") is not None:
+            spent = self.python(script, "search")
+            rows.append(ratio_row("grep over 50,000 files, beside ripgrep", spent["ripgrep"], spent["ours"], 1.5, "ms"))
+        memory = self.python(script, "output")["memory"] / 1e6
+        return [*rows, limit_row("memory that 100 MB of a command's output add", memory, 50, "MB")]
+
     def import_rows(self) -> list[Row]:
         """What ``from qianda import Agent, tool`` costs."""
         heavy = self.python("-c", IMPORT)["heavy"]
@@ -280,6 +291,7 @@ def measure(bench: Bench, only: list[str]) -> list[Row]:
         "parsers": bench.parser_rows,
         "argument": lambda: [bench.argument_row()],
         "tools": bench.tool_rows,
+        "built-in": bench.built_in_rows,
         "import": bench.import_rows,
         "programs": bench.program_rows,
     }
@@ -320,7 +332,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CPU of Qianda beside a hand-written loop; start-up times.")
     parser.add_argument("--rounds", type=int, default=5, help="processes per figure (default 5)")
     parser.add_argument(
-        "--only", default="", help="some of: json,sse,many,tokens,long,waiting,parsers,argument,tools,import,programs"
+        "--only",
+        default="",
+        help="some of: json,sse,many,tokens,long,waiting,parsers,argument,tools,built-in,import,programs",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file, between its markers")
     parser.add_argument("--check", action="store_true", help="end with status 1 when a limit is not kept")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qianda.agents.assistant import assistant_instructions, assistant_tools
 
-PLAN = 400  # characters of the tool that plans
+PLAN = 390  # characters of the tool that plans
 MOST_TOOLS = 11  # and that one
 
 

@@ -147,7 +147,7 @@ def jobs_of(context: Context) -> Jobs:
 
 @tool(read_only=True, parallel=False, consent=False, origin="built-in", max_output=_LONGEST_OUTPUT + 500)
 async def jobs(context: Context, job: int = 0, stop: bool = False) -> str:
-    """Look at background commands: the new output of one, or a list of all.
+    """Look at background commands: new output, state.
 
     Args:
         context: says which conversation's

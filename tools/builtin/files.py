@@ -25,7 +25,7 @@ _LONGEST_LINE = 2_000
 
 @tool(read_only=True, consent=False, origin="built-in", effects=lambda given: Effects(reads=(given["path"],)))
 async def list_files(path: str, context: Context, glob: str = "") -> str:
-    """List the files in a folder; with a glob, those at any depth that match it.
+    """List the files in a folder; with a glob, those at any depth.
 
     Args:
         path: Folder path
@@ -90,7 +90,7 @@ def read_file(path: str, context: Context, lines: str = "") -> str:
     Args:
         path: File path
         context: says where the workspace is
-        lines: a part, e.g. 200-350; comes with line numbers
+        lines: e.g. 200-350, with line numbers
     """
     return read_lines(path, lines, context)
 

@@ -45,8 +45,8 @@ async def grep(pattern: str, context: Context, path: str = ".", glob: str = "") 
     Args:
         pattern: regular expression
         context: says where the workspace is
-        path: file or folder to search
-        glob: only such files, e.g. *.py
+        path: file or folder
+        glob: e.g. *.py
     """
     if not pattern:
         raise ToolError("the pattern is empty")

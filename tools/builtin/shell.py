@@ -43,13 +43,13 @@ async def run_command(
     timeout: int = 120,  # noqa: ASYNC109 - the model's
     background: bool = False,
 ) -> ToolResult:
-    """Run a shell command, in the folder where the last one ended; returns its output and exit code.
+    """Run a shell command where the last one ended; returns its output and exit code.
 
     Args:
         command: e.g. python test.py
         context: says where the workspace is and shows the output as it comes
         timeout: seconds, at most 600
-        background: do not wait for its end; see jobs
+        background: do not wait; see jobs
     """
     if not command.strip():
         raise ToolError("the command is empty")

@@ -31,10 +31,10 @@ _LARGEST_KEPT = 50_000_000  # bytes; undo holds a file's content in memory
     effects=lambda given: Effects(writes=(given["path"], *filter(None, (given.get("to", "").strip(),)))),
 )
 def move_file(path: str, context: Context, to: str = "") -> str:
-    """Move or rename a file or folder; without `to` it goes to the trash.
+    """Move or rename a file; without `to` it goes to the trash.
 
     Args:
-        path: what to move
+        path: file or folder
         context: says where the workspace is
         to: new path
     """
