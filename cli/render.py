@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Literal, cast
 
 from qianda.cli.terminal import Style, Terminal, clean, is_terminal
@@ -25,6 +26,7 @@ from qianda.models.events import (
 )
 from qianda.models.messages import Content, content_text
 
+_DIFFERENCE = re.compile(r".*\n@@ -\d")
 Channel = Literal["thinking", "text"]
 
 
@@ -150,8 +152,10 @@ class RunView:
                 if self._verbose:
                     self.line("note", "dim", event.text.rstrip("\n"), whole=True)
             case CallFinished():
-                text = content_text(event.content) if self._verbose else summary(event.content)
-                self.line("done", "done", self._whose(event.call_id, event.name) + text, whole=self._verbose)
+                text = content_text(event.content)
+                whole = self._verbose or _DIFFERENCE.match(text) is not None  # an edit is what people want to see
+                text = text if whole else summary(event.content)
+                self.line("done", "done", self._whose(event.call_id, event.name) + text, whole=whole)
             case CallFailed():
                 text = self._whose(event.call_id, event.name) + event.error
                 self.line("failed", "failed", text, whole=self._verbose)

@@ -91,6 +91,15 @@ def test_a_run_reads_as_calls_results_and_answer() -> None:
     assert output == "→ read_file path=price.txt limit=3\n✓ 3 lines\nIt is 391.\n"
 
 
+def test_the_difference_of_an_edit_is_shown() -> None:
+    difference = "edited a.py, 1 replacement:\n@@ -1 +1 @@\n-old\n+new"
+    assert shown([call(CallFinished, content=difference, seconds=0.1)]) == (
+        "✓ edited a.py, 1 replacement:\n  @@ -1 +1 @@\n  -old\n  +new\n"
+    )
+    git = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-old\n+new"
+    assert shown([call(CallFinished, content=git, seconds=0.1)]) == "✓ 6 lines\n"
+
+
 def test_a_denied_and_a_failed_call_never_look_like_a_done_one() -> None:
     where = terminal(colour=True)
     output = shown(
