@@ -20,6 +20,7 @@ from qianda.agents.result import RunResult, T
 from qianda.agents.run import Run
 from qianda.agents.sessions import Session
 from qianda.agents.sharing import Shared
+from qianda.agents.wishes import Wishes
 from qianda.models.client import Client
 from qianda.models.completions import Api
 from qianda.models.errors import ConfigurationError
@@ -122,6 +123,7 @@ class Agent(Generic[T]):
         self.request_timeout = request_timeout
         self.extra_body = dict(extra_body or {})
         self.api: Api = api
+        self.wishes: Wishes | None = None  # of the file that it was loaded from
         self._api_key = api_key
         self._journal = journal
         self._http_client = http_client
@@ -221,17 +223,21 @@ class Agent(Generic[T]):
             open_http(endpoint.url, idle=self.request_timeout, transport=endpoint.transport)
         )
         found = await known(endpoint, http)
+        notices: list[str] = []
+        thinking = self.thinking
+        if self.wishes is not None:
+            notices += self.wishes.unmet(endpoint)
+            thinking = self.wishes.thinking_on(endpoint) if thinking is None else thinking
         client = Client(
             found.applied(endpoint),
             http,
-            thinking=self.thinking,
+            thinking=thinking,
             sampling=self.sampling,
             streaming=self.streaming and found.streams,
             extra_body={**found.fields, **self.extra_body},
             api=self.api,
             seconds=self.request_timeout,
         )
-        notices: list[str] = []
         tools = list(self.tools.values())
         if self.mcp_servers:
             from qianda.tools.mcp import MCPServer, MCPToolset
@@ -258,7 +264,7 @@ class Agent(Generic[T]):
             sandbox=self.sandbox,
             notices=notices,
             output=self.output,
-            thinking=wanted.on if (wanted := Thinking.of(self.thinking)) else None,
+            thinking=wanted.on if (wanted := Thinking.of(thinking)) else None,
             stack=await stack.enter_async_context(AsyncExitStack()),
         )
 
@@ -273,6 +279,7 @@ class Agent(Generic[T]):
                 api_key=self._api_key,
                 config=load_config(self.workspace),
                 http=self._http_client,
+                wish=self.wishes.model if self.wishes else None,
             )
             # Another thread may have been faster.
             self._endpoint = self._endpoint or endpoint

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
-from qianda.cli.groups import config_app, models_app
+from qianda.cli.groups import agents_app, config_app, models_app
 from qianda.cli.opening import Choices, open_workspace
 from qianda.cli.options import (
+    AgentOption,
     AllowOption,
     BudgetOption,
     Effort,
@@ -28,6 +29,7 @@ from qianda.cli.options import (
     ServerOption,
     SessionOption,
     ThinkingOption,
+    ToolsOption,
     YesOption,
 )
 
@@ -81,12 +83,15 @@ Examples:
   qianda                                        chat in the terminal
   qianda run "What is in this folder?"          one task, the answer on stdout
   git diff | qianda run "Write a commit message"
+  qianda run --agent coder "Mend the tests"     another agent; qianda agents lists them
   qianda --server ollama --model qwen3:8b       chat with a model of your own
   qianda doctor                                 what would be used, and why""",
 )
 def chat_command(
     context: typer.Context,
     *,
+    agent: AgentOption = None,
+    tools: ToolsOption = None,
     server: ServerOption = None,
     model: ModelOption = None,
     api_key_env: KeyOption = None,
@@ -109,13 +114,16 @@ def chat_command(
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
         boxed = (sandbox is not None, network is not None)
-        if any((server, model, api_key_env, *thought, permissions, yes, allow, *boxed, mcp, cwd != ".", session)):
+        named = (agent, tools, server, model, api_key_env, mcp, session)
+        if any((*named, *thought, permissions, yes, allow, *boxed, cwd != ".")):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
         return DONE
     from qianda.cli.chat import chat
 
     choices = Choices(
+        agent=agent,
+        tools=_names(tools),
         server=server,
         model=model,
         api_key_env=api_key_env,
@@ -139,6 +147,8 @@ Examples:
   cat error.log | qianda run "What went wrong?"
   qianda run "Compute 23*17 and save it to result.txt" --yes
   qianda run "What time is it in Tokyo?" --mcp "uvx mcp-server-time"
+  qianda run --agent coder "Find out why test_prices fails, and mend it" --permissions edits
+  qianda run "What does figure 2 of paper.pdf show?" --tools documents,images
   qianda run "And in Berlin?" --session trip --json
 
 \b
@@ -159,6 +169,8 @@ def run_command(
     image: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Attach an image; repeatable.")
     ] = None,
+    agent: AgentOption = None,
+    tools: ToolsOption = None,
     server: ServerOption = None,
     model: ModelOption = None,
     api_key_env: KeyOption = None,
@@ -186,6 +198,8 @@ def run_command(
     from qianda.cli.run import Output, run
 
     choices = Choices(
+        agent=agent,
+        tools=_names(tools),
         server=server,
         model=model,
         api_key_env=api_key_env,
@@ -237,6 +251,7 @@ def doctor(
     return look(Looking(choices=choices, full=full, file=report, as_json=json))
 
 
+app.add_typer(agents_app, name="agents")
 app.add_typer(config_app, name="config")
 app.add_typer(models_app, name="models")
 
@@ -272,7 +287,7 @@ def trust_command(
     only_list: Annotated[bool, typer.Option("--list", help="Show what the folder brings, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
-    """Let this folder's MCP servers and settings be used."""
+    """Let this folder's MCP servers, settings and agents be used."""
     from qianda.cli.trust import trust
 
     return trust(open_workspace(cwd), only_list=only_list, yes=yes)
@@ -298,6 +313,12 @@ def undo(
     from qianda.cli.undo import take_back
 
     return take_back(run, open_workspace(cwd), step=step, only_list=only_list, dry=dry_run)
+
+
+def _names(options: list[str] | None) -> tuple[str, ...]:
+    """What stands in options that may be repeated and hold several names, with commas between them."""
+    names = (name.strip() for option in options or () for name in option.split(","))
+    return tuple(name for name in names if name)
 
 
 def _permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:

@@ -1,4 +1,4 @@
-"""The commands that have commands of their own: ``qianda config`` and ``qianda models``."""
+"""The commands that have commands of their own: ``qianda agents``, ``config`` and ``models``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,41 @@ from typer.core import TyperGroup
 
 from qianda.cli.exits import DONE
 from qianda.cli.opening import Choices, open_workspace
-from qianda.cli.options import FolderOption, JSONOption, KeyOption, ServerOption
+from qianda.cli.options import AgentArgument, FolderOption, JSONOption, KeyOption, ServerOption
+
+agents_app = typer.Typer(
+    rich_markup_mode=None, help="Show the agents, and what one would get.", invoke_without_command=True
+)
+
+
+@agents_app.callback(
+    epilog="""\b
+Examples:
+  qianda agents
+  qianda agents show coder
+  qianda agents show ./reviewer.toml --json
+  qianda run --agent coder "Make the tests pass"
+
+\b
+An agent is a TOML file: yours lie in the folder agents beside your config.toml,
+a project's in .qianda/agents.""",
+)
+def agents_list(context: typer.Context, *, json: JSONOption = False, cwd: FolderOption = ".") -> int:
+    """Show the agents: their names, what they are for, where they come from."""
+    if context.invoked_subcommand is not None:
+        return DONE
+    from qianda.cli.agents import show_agents
+
+    return show_agents(open_workspace(cwd), as_json=json)
+
+
+@agents_app.command("show", epilog="Example: qianda agents show coder")
+def agents_show(agent: AgentArgument, *, json: JSONOption = False, cwd: FolderOption = ".") -> int:
+    """Show what an agent would get: instructions, tools, permissions, limits."""
+    from qianda.cli.agents import show_agent
+
+    return show_agent(agent, open_workspace(cwd), as_json=json)
+
 
 config_app = typer.Typer(rich_markup_mode=None, help="Show and change the settings.", invoke_without_command=True)
 

@@ -1,19 +1,20 @@
-"""From the options of a command to an agent: settings, server and model, tools and MCP servers."""
+"""From the options of a command to an agent: its file, settings, server and model, tools and MCP servers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qianda.models.config import Config, PermissionMode, data_dir, load_config, saved_rules_path
+from qianda.models.config import PERMISSION_MODES, Config, PermissionMode, data_dir, load_config, saved_rules_path
 from qianda.models.errors import ConfigurationError, JournalError
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
+    from qianda.agents.definition import AgentDefinition
     from qianda.agents.journal import Journal
     from qianda.agents.resources import Approve, Ask
     from qianda.models.resolve import Endpoint
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from qianda.tools.mcp import MCPServer
     from qianda.tools.permissions import Rules
     from qianda.tools.sandbox import Sandbox
+    from qianda.tools.tool import Tool
 
 Notify = Callable[[str], None]
 
@@ -31,6 +33,8 @@ class Choices:
 
     Args:
         workspace: the folder to work in.
+        agent: name or file of the agent.
+        tools: names of toolsets, tools and Python files, besides the agent's own.
         server: name or address.
         model: name, or a ``.gguf`` file.
         api_key_env: name of the environment variable with the API key.
@@ -44,6 +48,8 @@ class Choices:
     """
 
     workspace: Path = field(default_factory=Path.cwd)
+    agent: str | None = None
+    tools: tuple[str, ...] = ()
     server: str | None = None
     model: str | None = None
     api_key_env: str | None = None
@@ -85,8 +91,14 @@ def load_settings(workspace: Path) -> Config:
     return load_config(workspace, trusted=is_trusted(workspace))
 
 
-async def choose_endpoint(choices: Choices, config: Config, notify: Notify) -> Endpoint:
+async def choose_endpoint(choices: Choices, config: Config, notify: Notify, *, wish: str | None = None) -> Endpoint:
     """Find the server and the model.
+
+    Args:
+        choices: what was chosen on the command line.
+        config: the settings.
+        notify: told about slow steps.
+        wish: the model that the agent wants.
 
     Raises:
         ConfigurationError: there is none, or the options contradict each other.
@@ -95,7 +107,8 @@ async def choose_endpoint(choices: Choices, config: Config, notify: Notify) -> E
     from qianda.models.resolve import resolve
 
     key = _chosen_key(choices.api_key_env)
-    return await resolve(server=choices.server, model=choices.model, api_key=key, config=config, notify=notify)
+    server, model = choices.server, choices.model
+    return await resolve(server=server, model=model, api_key=key, config=config, notify=notify, wish=wish)
 
 
 def _chosen_key(variable: str | None) -> str | None:
@@ -113,7 +126,7 @@ def _chosen_key(variable: str | None) -> str | None:
 async def open_agent(
     choices: Choices, *, stack: ExitStack, notify: Notify, approve: Approve | None = None, ask: Ask | None = None
 ) -> Agent:
-    """The assistant for one workspace, with the server, tools and MCP servers that were chosen.
+    """The agent for one workspace, with the server, tools and MCP servers that were chosen.
 
     Args:
         choices: what was chosen on the command line.
@@ -125,20 +138,27 @@ async def open_agent(
     Raises:
         QiandaError: the settings are wrong, or no model can be reached.
     """
-    from qianda.agents.assistant import assistant_agent
+    from qianda.agents.library import DEFAULT, find_agent
     from qianda.agents.limits import Limits
+    from qianda.agents.loading import load_agent
 
+    definition = chosen_permissions(choices, find_agent(choices.agent or DEFAULT, choices.workspace, notify=notify))
+    tools = chosen_tools(choices)
     config = load_settings(choices.workspace)
     servers = _mcp_servers(choices, notify)
     for line in config.ignored:
         notify(f"{line}, which is not used until you say: qianda trust")
-    endpoint = await choose_endpoint(choices, config, notify)
+    endpoint = await choose_endpoint(choices, config, notify, wish=definition.wishes.model)
     if endpoint.engine is not None:
         stack.callback(endpoint.engine.close)
-    return assistant_agent(
-        endpoint,
+    configured = config.thinking if definition.wishes.thinking is None else None
+    return load_agent(
+        definition,
+        server=endpoint,
+        model=choices.model,
         workspace=choices.workspace,
-        thinking=config.thinking if choices.thinking is None else choices.thinking,
+        tools=tools,
+        thinking=configured if choices.thinking is None else choices.thinking,
         api=config.api,
         permissions=chosen_rules(choices, config),
         sandbox=chosen_sandbox(choices, config),
@@ -146,8 +166,29 @@ async def open_agent(
         approve=approve,
         ask=ask,
         journal=open_record(stack, notify),
-        limits=Limits(turns=choices.max_turns) if choices.max_turns else Limits(),
+        limits=Limits(turns=choices.max_turns) if choices.max_turns else None,
     )
+
+
+def chosen_tools(choices: Choices) -> list[Tool]:
+    """The tools that were named on the command line; naming a Python file is consent to run it.
+
+    Raises:
+        ConfigurationError: there is no such tool.
+    """
+    if not choices.tools:
+        return []
+    from qianda.tools.named import tools_named
+
+    return [tool for name in choices.tools for tool in tools_named(name, Path.cwd())]
+
+
+def chosen_permissions(choices: Choices, agent: AgentDefinition) -> AgentDefinition:
+    """The agent, held to the permissions of the command line also where it may be looser than the settings."""
+    if choices.permissions is None:
+        return agent
+    modes = (choices.permissions, agent.permissions or choices.permissions)
+    return replace(agent, permissions=min(modes, key=PERMISSION_MODES.index))
 
 
 def chosen_rules(choices: Choices, config: Config) -> Rules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,43 @@ import typer
 Permissions = Literal["read-only", "ask", "edits", "auto"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
+
+def _agent_names(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from qianda.agents.library import list_agents
+
+    names = dict.fromkeys(agent.name for agent in list_agents(Path.cwd()) if not agent.problem)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _tool_names(incomplete: str) -> list[str]:
+    from qianda.tools import TOOLSETS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in TOOLSETS if name.startswith(last)]
+
+
+AgentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--agent",
+        metavar="NAME|FILE",
+        help="Agent to use; qianda agents lists them.",
+        autocompletion=_agent_names,
+    ),
+]
+AgentArgument = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="Name or file of the agent.", autocompletion=_agent_names)
+]
+ToolsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tools",
+        metavar="NAME[,NAME]",
+        help="More tools: python, web, documents …, read_file …, or a Python file; repeatable.",
+        autocompletion=_tool_names,
+    ),
+]
 ServerOption = Annotated[
     str | None,
     typer.Option(

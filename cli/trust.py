@@ -24,7 +24,7 @@ def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
     brought = what_folder_brings(workspace)
     folder = clean(str(workspace))
     if not brought:
-        typer.echo(f"{folder} brings no MCP servers and no settings; there is nothing to trust")
+        typer.echo(f"{folder} brings no MCP servers, settings or agents; there is nothing to trust")
         return DONE
     known = is_trusted(workspace)
     typer.echo(f"{folder} {'is trusted' if known else 'is not trusted'}. It brings:")

@@ -1,4 +1,4 @@
-"""Which folders may bring MCP servers and settings: asked once, and again when what they bring changes."""
+"""Which folders may bring MCP servers, settings and agents: asked once, and again when what they bring changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from qianda.tools.mcp.mcp_json import MCP_JSON, other_transport, read_entries
 
 # What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
 BROUGHT_FILES = (MCP_JSON, ".qianda/config.toml")
+AGENTS = ".qianda/agents"  # with all that lies beside and below them: what their Python files import
 
 
 def is_trusted(folder: Path) -> bool:
@@ -55,14 +57,63 @@ def what_folder_brings(folder: Path) -> list[str]:
 
     Returns:
         Such as ``.mcp.json: server time runs uvx mcp-server-time``; empty when the folder brings nothing.
+
+    Raises:
+        ConfigurationError: something there cannot be read.
     """
     lines: list[str] = []
     for name in BROUGHT_FILES:
         if not (folder / name).is_file():
             continue
         lines += _servers(folder) if name == MCP_JSON else [f"{name}: {line}" for line in _settings(folder)]
+    try:
+        lines += [line for name in _agent_files(folder) for line in _agent(folder, name)]
+    except OSError as error:
+        raise ConfigurationError(f"{folder / AGENTS} cannot be read: {error.strerror}") from error
     # One line stays one line, and nothing in it hides from the person who decides.
     return [visible(line).replace("\n", "\\n") for line in lines]
+
+
+def _agent_files(folder: Path) -> list[str]:
+    """The files of the folder's agents, relative to it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    top = folder / AGENTS
+    if not top.is_dir():
+        return []
+    paths = [Path(place, name) for place, _, names in os.walk(top, onerror=fail) for name in names]
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file() and not _compiled(path))
+
+
+def _compiled(path: Path) -> bool:
+    """Whether a file is what a run of Python leaves beside a source, and uses only while it fits that source."""
+    if path.parent.name != "__pycache__" or path.suffix != ".pyc":
+        return False
+    with path.open("rb") as file:
+        return file.read(8)[4:] == bytes(4)  # else it may be one that is used whatever the source says
+
+
+def _agent(folder: Path, name: str) -> list[str]:
+    """What a person should see of one file of the agents."""
+    path = folder / name
+    if path.parent != folder / AGENTS or path.suffix != ".toml":
+        return [f"{name}: for the agents"]
+    lines = [f"{name}: agent {path.stem}"]
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        return [*lines, f"{name}: not valid TOML: {error}"]
+    for key, what in (("tools", "has the tools"), ("mcp_servers", "starts")):
+        if wanted := values.get(key):
+            texts = cast("list[object]", wanted) if isinstance(wanted, list) else [wanted]
+            lines.append(f"{name}: {what} {', '.join(map(str, texts))}")
+    return lines
 
 
 def _settings(folder: Path) -> list[str]:
@@ -101,7 +152,11 @@ def fingerprint(folder: Path) -> str | None:
     """A hash of what the folder brings; "" for nothing, None when it is there but cannot be read."""
     digest = hashlib.sha256()
     found = False
-    for name in BROUGHT_FILES:
+    try:
+        names = (*BROUGHT_FILES, *_agent_files(folder))
+    except OSError:
+        return None
+    for name in names:
         path = folder / name
         try:
             content = path.read_bytes() if path.is_file() else None

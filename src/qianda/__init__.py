@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qianda.agents.agent import Agent
     from qianda.agents.journal import Journal, open_journal
     from qianda.agents.limits import Limits
+    from qianda.agents.loading import load_agent
     from qianda.agents.result import RunResult
     from qianda.agents.run import Run
     from qianda.agents.sessions import Session
@@ -74,8 +75,8 @@ __all__ = [
     "PermissionDenied",
     "QiandaError",
     "QuotaExceeded",
-    "Run",
     "Rules",
+    "Run",
     "RunResult",
     "Sampling",
     "ServerError",
@@ -97,6 +98,7 @@ __all__ = [
     "documents",
     "files",
     "images",
+    "load_agent",
     "open_journal",
     "python",
     "shell",
@@ -109,6 +111,7 @@ _HOMES = {
     "qianda.agents.agent": "Agent",
     "qianda.agents.journal": "Journal open_journal",
     "qianda.agents.limits": "Limits",
+    "qianda.agents.loading": "load_agent",
     "qianda.agents.result": "RunResult",
     "qianda.agents.run": "Run",
     "qianda.agents.sessions": "Session",
