@@ -26,6 +26,11 @@ class Response(Protocol):
     status_code: int
 
     @property
+    def request(self) -> Any:
+        """What was sent; its ``url`` is parsed."""
+        ...
+
+    @property
     def headers(self) -> Any:
         """Case-insensitive mapping."""
         ...
