@@ -232,3 +232,21 @@ async def test_a_file_that_cannot_be_kept_is_not_changed(tmp_path: Path) -> None
     assert result.failed
     assert "could not be undone" in str(result.content)
     assert (tmp_path / "a").read_text() == "before"
+
+
+async def test_a_name_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"a\xff.txt")).write_text("one")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    (tmp_path / "b.txt").write_text("one")
+    done = await run(tmp_path, command("for f in *.txt; do echo two > $f; done"))
+    assert [change.path for change in done.undo().restored] == ["b.txt"]
+
+
+async def test_our_own_data_in_the_workspace_is_left_out() -> None:
+    workspace = data_dir().parent
+    workspace.mkdir(parents=True, exist_ok=True)
+    done = await run(workspace, command("echo one > a; mkdir -p qianda; echo x > qianda/x"))
+    assert [change.path for change in done.changes] == ["a"]
+    assert done.undo().conflicts == ()

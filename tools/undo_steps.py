@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from qianda.models.config import data_dir
 from qianda.models.errors import ToolError
 from qianda.tools.undo_store import Changed, UndoError, UndoStore
 from qianda.tools.workspace import is_inside
@@ -40,7 +41,7 @@ class Steps:
         self._folder = workspace
         self._store = store
         self._notice = notice
-        self._count = 0
+        self.count = 0
         self._said: set[str] = set()
         self._begun = False
         self._lock = threading.Lock()
@@ -65,8 +66,8 @@ class Steps:
             scanned: whether it runs commands.
         """
         with self._lock:
-            self._count += 1
-            step = Step(self, tool, self._count)
+            self.count += 1
+            step = Step(self, tool, self.count)
         if scanned:
             step.scan()
         return step
@@ -92,7 +93,7 @@ class Step:
     def __init__(self, steps: Steps, tool: str, number: int) -> None:
         self._steps = steps
         self._tool = tool
-        self._number = number
+        self.number = number
         self._named: dict[str, tuple[int, str]] = {}
         self._before: dict[str, str] | None = None
         self._folders: set[str] = set()
@@ -106,11 +107,13 @@ class Step:
         name = place.relative_to(self._steps.workspace).as_posix()
         if name in self._named or self._before is not None:
             return
+        if not _storable(name):
+            raise ToolError(f"{name!a} is not changed, as that could not be undone: its name is no UTF-8")
         try:
             store = self._steps.opened()
             with store.used() as db:
                 state = _state(store, db, place)
-                changed = Changed(0, self._number, self._tool, name, self._folder_of(place), state, None)
+                changed = Changed(0, self.number, self._tool, name, self._folder_of(place), state, None)
                 self._named[name] = store.add(db, self._steps.run_id, changed), state
         except (UndoError, OSError) as error:
             raise ToolError(f'"{name}" is not changed, as that could not be undone: {error}') from None
@@ -161,7 +164,7 @@ class Step:
                 store.add(
                     db,
                     self._steps.run_id,
-                    Changed(0, self._number, self._tool, name, parent.as_posix(), old, new),
+                    Changed(0, self.number, self._tool, name, parent.as_posix(), old, new),
                 )
 
     def _states(self) -> dict[str, str]:
@@ -174,6 +177,9 @@ class Step:
         with store.used() as db:
             for place, state in _files(root, self._folders):
                 name = place.relative_to(root).as_posix()
+                if not _storable(name):
+                    self._steps.say(f"{name!a} is not covered by undo: its name is no UTF-8")
+                    continue
                 size += state.st_size
                 if len(found) >= MOST_FILES or size > LARGEST_WORKSPACE:
                     self._whole = False
@@ -212,9 +218,19 @@ def _state(store: UndoStore, db: object, place: Path) -> str:
     return store.keep(db, place, state)
 
 
+def _storable(name: str) -> bool:
+    """Whether a name is text; to the system it is any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _files(root: Path, folders: set[str]) -> Iterator[tuple[Path, os.stat_result]]:
     """Files and links below a folder, those at the top first; adds the folders that it comes by."""
     waiting = [root]
+    ours = os.path.realpath(data_dir())  # where this is kept too
     for folder in waiting:  # grows meanwhile
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -223,7 +239,7 @@ def _files(root: Path, folders: set[str]) -> Iterator[tuple[Path, os.stat_result
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.name not in _LEFT_OUT:
+                    if entry.name not in _LEFT_OUT and entry.path != ours:
                         waiting.append(Path(entry.path))
                         folders.add(Path(entry.path).relative_to(root).as_posix())
                 elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
