@@ -1,46 +1,34 @@
-"""The assistant: small in the prompt, so that a local model answers soon."""
+"""The built-in agents as a request holds them: small, so that a local model answers soon."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from qianda.agents.assistant import assistant_instructions, assistant_tools
+import pytest
+
+from qianda import load_agent
+from qianda.models.messages import ToolSchema
 
 PLAN = 390  # characters of the tool that plans
-MOST_TOOLS = 11  # and that one
 
 
-def wire() -> list[str]:
-    """The default tools as a request holds them."""
-    return [
-        json.dumps(
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.schema.name,
-                    "description": tool.schema.description,
-                    "parameters": tool.schema.parameters,
-                },
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
-        )
-        for tool in assistant_tools()
-    ]
+def wire(schema: ToolSchema) -> str:
+    """A tool as a request holds it."""
+    function = {"name": schema.name, "description": schema.description, "parameters": schema.parameters}
+    return json.dumps({"type": "function", "function": function}, ensure_ascii=False, separators=(",", ":"))
 
 
-def test_the_default_tools_are_few_and_small() -> None:
-    assert len(wire()) <= MOST_TOOLS
-    assert sum(map(len, wire())) + PLAN <= 4_000
-
-
-def test_system_prompt_and_tools_are_small() -> None:
-    assert len(assistant_instructions(Path("/home/somebody/projects/something"))) + sum(map(len, wire())) + PLAN < 6_000
+@pytest.mark.parametrize("name", ["assistant", "coder"])
+def test_the_default_tools_are_few_and_small(name: str) -> None:
+    agent = load_agent(name)
+    size = sum(len(wire(tool.schema)) for tool in agent.tools.values())
+    assert len(agent.tools) < 12  # and one that plans
+    assert size + PLAN <= 4_000
+    assert size + PLAN + len(agent.instructions) < 6_000
 
 
 def test_the_model_is_told_what_every_argument_means() -> None:
-    for text in wire():
-        function = json.loads(text)["function"]
-        assert function["description"]
-        assert all(argument.get("description") for argument in function["parameters"]["properties"].values()), function
+    for tool in load_agent("assistant").tools.values():
+        assert tool.schema.description
+        properties = tool.schema.parameters["properties"]
+        assert all(argument.get("description") for argument in properties.values()), tool.name
