@@ -9,8 +9,6 @@ from qianda.models.errors import ConfigurationError
 from qianda.models.resolve import Endpoint
 from qianda.models.servers import ServerKind, server_kinds
 
-_URL = "http://qwen-agent.invalid/v1"  # nobody is asked there (RFC 6761)
-
 
 def qwen_agent_server(
     backend: Mapping[str, Any] | object, *, window: int | None = None, why: str = "you named the backend"
@@ -44,7 +42,7 @@ def qwen_agent_server(
             f"{backend!r} is no backend of Qwen-Agent", cure='Give its settings: {"model": …, "model_type": …}'
         )
     return Endpoint(
-        url=_URL,
+        url=f"qwen-agent://{kind or type(backend).__name__}",
         kind=_kind(kind),
         model=model or kind,
         why=why,

@@ -134,10 +134,15 @@ class Changes:
         return _choice(delta) if delta else None
 
     def _info(self) -> dict[str, Any]:
-        """What the service itself answered last, where the backend passes it on."""
+        """What the service itself answered last, where the backend passes it on; older ones stay with the calls."""
         infos = [_extra(message).get("model_service_info") for message in self._last]
-        whole = [cast("dict[str, Any]", info) for info in infos if isinstance(info, dict)]
-        return whole[-1] if whole else {}
+        whole = [cast("Message", info) for info in infos if isinstance(info, dict)]
+        return max(whole, key=_tokens) if whole else {}
+
+
+def _tokens(info: Message) -> int:
+    usage: dict[str, int] = info.get("usage") or {}
+    return usage.get("output_tokens", 0)
 
 
 def _call_id(theirs: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx2
 import orjson
 
-from qianda.models.errors import ConfigurationError, QiandaError
+from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 from qianda.models.qwen_agent.loading import load_qwen_agent
 from qianda.models.qwen_agent.translation import Changes, to_messages, to_settings
 
@@ -62,7 +62,7 @@ class QwenAgentTransport(httpx2.AsyncBaseTransport):
             if isinstance(self._backend, dict):
                 make = load_qwen_agent("qwen_agent.llm").get_chat_model
                 try:
-                    self._backend = make(cast("dict[str, Any]", self._backend))
+                    self._backend = _hearing(make(cast("dict[str, Any]", self._backend)))
                 except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise ConfigurationError(f"Qwen-Agent does not take these settings: {error}") from error
             return self._backend
@@ -78,7 +78,7 @@ async def _events(first: list[Any] | None, replies: AsyncGenerator[list[Any]]) -
             async for reply in replies:
                 if chunk := changes.read(reply):
                     yield _event(chunk)
-        except (httpx2.HTTPError, QiandaError):
+        except QiandaError:
             raise
         except Exception as error:
             yield _event(_refusal(error)[1])
@@ -125,7 +125,7 @@ async def _from_thread(make: Callable[[], Iterator[list[Any]]], patience: float 
                 async with asyncio.timeout(patience):
                     item = await items.get()
             except TimeoutError as error:
-                raise httpx2.ReadTimeout("the backend gave nothing for too long") from error
+                raise ServerUnreachable("Qwen-Agent's backend gave nothing for too long") from error
             if item is None:
                 return
             if isinstance(item, BaseException):
@@ -135,11 +135,19 @@ async def _from_thread(make: Callable[[], Iterator[list[Any]]], patience: float 
         over.set()
 
 
+def _hearing(model: Any) -> Any:
+    """The backend; the one for audio takes audio, which Qwen-Agent up to 0.0.34 takes out of its messages."""
+    if model.model_type == "qwenaudio_dashscope" and not model.support_audio_input:
+        own: Any = type(model)
+        model.__class__ = type(own.__name__, (own,), {"support_audio_input": True})
+    return model
+
+
 def _refusal(error: Exception) -> tuple[int, dict[str, Any]]:
     """A backend's exception as the status and the body of an answer.
 
     Raises:
-        ConnectError: there was no connection, or it broke.
+        ServerUnreachable: there was no connection, or it broke.
     """
     cause: Any = getattr(error, "exception", None) or error
     code = getattr(error, "code", None)
@@ -148,7 +156,10 @@ def _refusal(error: Exception) -> tuple[int, dict[str, Any]]:
     status: Any = getattr(cause, "status_code", None) or getattr(info, "status_code", None)
     package = type(cause).__module__.partition(".")[0]
     if status is None and code is None and (package in _NETWORK or isinstance(cause, OSError)):
-        raise httpx2.ConnectError(f"{type(cause).__name__}: {cause}") from error
+        raise ServerUnreachable(
+            f"Qwen-Agent's backend has no connection: {type(cause).__name__}: {str(cause)[:200]}",
+            cure="Look at its address and key",
+        ) from error
     text = getattr(error, "message", None) or str(cause).strip() or type(cause).__name__
     status = status if isinstance(status, int) and status >= 400 else 500 if code else 400
     return status, {"error": {"message": text, "code": str(code or type(cause).__name__)}}
