@@ -30,7 +30,8 @@ def show_agents(workspace: Path, *, as_json: bool) -> int:
     for name, agent in zip(names, agents, strict=True):
         where = "built-in" if agent.source == "built-in" else str(agent.path)
         line = f"{name}{' ' * (first - width(name))}  {clean(agent.description or '(no description)')}"
-        note = clean(f"{where}: {agent.problem}" if agent.problem else where)
+        # What is wrong with a file begins with its name.
+        note = clean(agent.problem if where in agent.problem else f"{where}: {agent.problem}".removesuffix(": "))
         typer.echo(f"{line}  {terminal.style(note, 'dim')}")
     return DONE
 

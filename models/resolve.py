@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 0.3
 ASK_SECONDS = 10.0
 LOOK_SECONDS = 1.0
+_AGENTS_MODEL = ", and has the agent's model"
 BACKEND = "qwen-agent:"
 
 
@@ -122,13 +123,15 @@ async def resolve(
             _need_embedded(wanted, download=download)
             return await _embedded(wanted, "no model server answers on this machine", download=download, notify=notify)
         best = next((server for server in found if _wished(server, wish)), None) or _best(found, wanted)
-        wanted = _wished(best, wish) or wanted
-        return await _measured(http, _pick(best, wanted, f"it answers on this machine ({best.url})", None))
+        wished = _wished(best, wish)
+        why = f"it answers on this machine ({best.url}){_AGENTS_MODEL if wished else ''}"
+        return await _measured(http, _pick(best, wished or wanted, why, None))
     url = base_url(chosen)
     key = _sendable(api_key) or config.key_for(chosen) or config.key_for(url)
     there = await _ask_named(http, url, key, expected=named_kind(chosen), patient=wanted is not None)
-    wanted = _wished(there, wish) or wanted or there.kind.model or None
-    return await _measured(http, _pick(there, wanted, why, key))
+    wished = _wished(there, wish)
+    why += _AGENTS_MODEL if wished else ""
+    return await _measured(http, _pick(there, wished or wanted or there.kind.model or None, why, key))
 
 
 def _choose(server: str | None, model: str | None, config: Config) -> tuple[str | None, str]:
@@ -247,6 +250,10 @@ def _wished(server: FoundServer, wish: str | None) -> str | None:
     """The server's name for a model that is wished for, None where it has none."""
     if wish is None:
         return None
+    if server.kind.is_model_studio and not server.models:  # it serves more than it lists
+        from qianda.models.catalog.entries import understand
+
+        return wish if understand(wish).model else None
     return next((found.id for found in server.models if is_model(found.id, wish)), None)
 
 

@@ -27,7 +27,6 @@ from qianda.testing import Call, Request, ScriptedServer, Turn, serving
 from qianda.testing.http_server import Response
 from qianda.tools import Tool
 from qianda.tools.named import tools_named
-from qianda.tools.tool_search import schema_size
 from qianda.tools.trust import fingerprint, is_trusted, trust, what_folder_brings
 
 WEATHER = "from qianda import tool\n\n\n@tool\ndef weather(city: str) -> str:\n    'Weather.'\n    return 'sun'\n"
@@ -173,11 +172,8 @@ def test_a_file_that_is_no_text_is_said_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["assistant", "coder"])
-def test_a_built_in_agent_is_small_in_the_prompt(name: str) -> None:
+def test_a_built_in_agent_says_what_it_is_for_and_where_it_works(name: str) -> None:
     agent = load_agent(name)
-    assert len(agent.tools) <= 12
-    assert schema_size(agent.tools.values()) <= 4_000
-    assert len(agent.instructions) <= 1_600
     assert str(Path.cwd()) in agent.instructions
     assert "{" not in agent.instructions
     assert find_agent(name, Path.cwd()).description
@@ -429,7 +425,8 @@ async def test_a_wished_model_is_taken_where_the_server_has_it(
 
     monkeypatch.setattr(server, "answer", answer)
     agent = load_agent("wisher", server=server.url)
-    assert (await agent.endpoint()).model == "Qwen/Qwen3-8B"
+    chosen = await agent.endpoint()
+    assert (chosen.model, chosen.why) == ("Qwen/Qwen3-8B", "you named the server, and has the agent's model")
     async with agent.stream("Hi") as run:
         assert [event.text async for event in run if isinstance(event, Notice)] == []
     assert server.requests[-1]["chat_template_kwargs"]["enable_thinking"] is False
@@ -501,6 +498,18 @@ def test_an_agent_is_shown_and_nothing_of_it_is_run(capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["limits"]["turns"] == 50
     assert main(["agents", "show", "mien"]) == 2
     assert "Did you mean mine?" in capsys.readouterr().err
+
+
+def test_names_are_completed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    own("mine", "")
+    project("sneaky", "")
+    monkeypatch.setenv("_QIANDA_COMPLETE", "complete_bash")
+    for words, names in (("run --agent ", "assistant coder mine"), ("run --tools files,w", "files,web")):
+        monkeypatch.setenv("COMP_WORDS", f"qianda {words}")
+        monkeypatch.setenv("COMP_CWORD", "3")
+        with contextlib.suppress(SystemExit):
+            main([])
+        assert capsys.readouterr().out.split() == names.split()
 
 
 def test_folders_of_agents_are_those_that_the_documents_name(house: Path) -> None:
