@@ -16,7 +16,7 @@ from qianda.tools.context import Context
 from qianda.tools.function_tool import tool
 from qianda.tools.sandbox import Sandbox
 
-_LONGEST_OUTPUT = 20_000
+_LONGEST_OUTPUT = 1_000_000  # characters
 _MOST_RUNNING = 8
 _NEWS_SECONDS = 10.0  # that a look at a silent job waits: a model that looks all the time costs more
 _GRACE = 1.0  # seconds between asking a process to end and ending it
@@ -145,7 +145,7 @@ def jobs_of(context: Context) -> Jobs:
     return _of_conversations[context.closing]
 
 
-@tool(read_only=True, parallel=False, consent=False, origin="built-in", max_output=_LONGEST_OUTPUT + 500)
+@tool(read_only=True, parallel=False, consent=False, origin="built-in")
 async def jobs(context: Context, job: int = 0, stop: bool = False) -> str:
     """Look at background commands: new output, state.
 

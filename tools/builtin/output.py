@@ -15,14 +15,18 @@ class Output:
 
     Args:
         limit: characters that are kept, half of them from the end.
+
+    Attributes:
+        total: characters that came.
     """
 
     def __init__(self, limit: int) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._half = limit // 2
         self._head = ""
-        self._tail = ""
-        self._total = 0
+        self._tail: list[str] = []
+        self._tail_size = 0
+        self.total = 0
 
     def add(self, content: bytes, *, final: bool = False) -> str:
         """Take more bytes.
@@ -35,13 +39,24 @@ class Output:
             Their text, without the control sequences of terminals.
         """
         text = _ESCAPES.sub("", self._decoder.decode(content, final))
-        self._total += len(text)
+        self.total += len(text)
         room = self._half - len(self._head)
         self._head += text[:room]
-        self._tail = (self._tail + text[room:])[-self._half :]
+        self._tail.append(text[room:])
+        self._tail_size += len(self._tail[-1])
+        if self._tail_size > 2 * self._half:  # not at each piece: it copies all of it
+            self._tail = [self._kept_tail()]
+            self._tail_size = self._half
         return text
+
+    @property
+    def missing(self) -> int:
+        """How many characters were not kept."""
+        return max(self.total - 2 * self._half, 0)
 
     def text(self) -> str:
         """What was kept; where something is missing, a line says how much."""
-        missing = self._total - len(self._head) - len(self._tail)
-        return self._head + (left_out(missing, self._total) if missing else "") + self._tail
+        return self._head + (left_out(self.missing, self.total) if self.missing else "") + self._kept_tail()
+
+    def _kept_tail(self) -> str:
+        return "".join(self._tail)[-self._half :]

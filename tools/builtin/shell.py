@@ -20,7 +20,7 @@ from qianda.tools.remembered import remembered
 from qianda.tools.results import ToolResult
 from qianda.tools.workspace import is_inside, resolve, shown
 
-_LONGEST_OUTPUT = 20_000
+_LONGEST_OUTPUT = 1_000_000  # characters that are kept; what the model does not get at once it reads by page
 _LONGEST_PROGRESS = 200_000  # characters of output shown while it runs
 _LONGEST_RUN = 600
 _FIRST_WORDS = 1.0  # seconds in which a command in the background may fail or say that it is ready
@@ -34,7 +34,6 @@ _CHUNK = 65_536
     destructive=True,
     origin="built-in",
     timeout=_LONGEST_RUN + 30,
-    max_output=_LONGEST_OUTPUT + 500,
     effects=lambda given: Effects(command=given["command"], keeps_folder=True),
 )
 async def run_command(
@@ -78,6 +77,8 @@ async def run_command(
     if failed and sandbox is not None and (reason := sandbox.explain(text)):
         text += f"\n{reason}"
     where = f", in {memory.folder}" if memory.folder else ""
+    if output.missing:
+        where += f"; {output.total:,} characters were printed, {output.missing:,} in the middle are lost"
     return ToolResult(f"{text}\n[{end}{where}{left}]", failed=failed)
 
 
