@@ -208,8 +208,12 @@ class Agent(Generic[T]):
         try:
             if journal is None and self._journal is None:
                 journal = open_journal(None)  # of this run alone: an agent that lives long must not remember all
+            if resources.mcp is not None:
+                await resources.mcp.ready()
             # A copy: a run may come to further tools of its own.
-            yield replace(resources, journal=journal or resources.journal, tools=dict(resources.tools))
+            own = replace(resources, journal=journal or resources.journal, tools=dict(resources.tools))
+            own.follow_servers()
+            yield own
         finally:
             await shared.release()
 
@@ -238,22 +242,22 @@ class Agent(Generic[T]):
             api=self.api,
             seconds=self.request_timeout,
         )
-        tools = list(self.tools.values())
+        toolset = None
         if self.mcp_servers:
             from qianda.tools.mcp import MCPServer, MCPToolset
 
             servers = [MCPServer.parse(item) if isinstance(item, str) else item for item in self.mcp_servers]
-            toolset = MCPToolset(servers, workspace=self.workspace, notify=notices.append)
+            toolset = MCPToolset(servers, workspace=self.workspace, notify=notices.append, model=client)
             stack.push_async_callback(toolset.close)
-            await toolset.start()
-            tools += toolset.tools
+            toolset.begin()  # the first run waits for them, opening does not
         journal = open_journal(self._journal)
         if journal is not self._journal:
             stack.callback(journal.close)
-        named, instructions = asked_for(self.output, by_name(tools), self.instructions)
+        named, instructions = asked_for(self.output, self.tools, self.instructions, more=toolset is not None)
         return Resources(
             client=client,
             tools=named,
+            mcp=toolset,
             instructions=instructions,
             journal=journal,
             permissions=self.permissions,

@@ -56,6 +56,9 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
 
     while True:
         run.take_steering()
+        resources.follow_servers()
+        while run.heard and resources.notices:
+            run.emit(Notice, text=resources.notices.pop(0))
         limits.check_turn(turn, run.usage, run.cost)
         reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
         run.add_usage(reply.usage)

@@ -293,8 +293,16 @@ class Goal:
         return f"Your answer could not be used: {problem}. Give it again, {how}"
 
 
-def asked_for(output: Output[Any] | None, tools: Mapping[str, Tool], instructions: str) -> tuple[dict[str, Tool], str]:
+def asked_for(
+    output: Output[Any] | None, tools: Mapping[str, Tool], instructions: str, *, more: bool = False
+) -> tuple[dict[str, Tool], str]:
     """The tools and instructions of an agent, with what asks the model for the output type.
+
+    Args:
+        output: what is wanted, or None for text.
+        tools: those that are there.
+        instructions: the system prompt.
+        more: others will come.
 
     Raises:
         ConfigurationError: a tool has the name of the one that takes the answer.
@@ -303,5 +311,6 @@ def asked_for(output: Output[Any] | None, tools: Mapping[str, Tool], instruction
         return dict(tools), instructions
     if FINAL_ANSWER in tools:
         raise ConfigurationError(f"With output_type no tool may be named {FINAL_ANSWER!r}", cure="Rename it")
-    added = {FINAL_ANSWER: output.tool} if tools and not output.tags else {}
-    return {**tools, **added}, "\n\n".join(filter(None, [instructions, output.hint(has_tools=bool(tools))]))
+    has_tools = bool(tools) or more
+    added = {FINAL_ANSWER: output.tool} if has_tools and not output.tags else {}
+    return {**tools, **added}, "\n\n".join(filter(None, [instructions, output.hint(has_tools=has_tools)]))

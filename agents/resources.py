@@ -18,10 +18,11 @@ from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.questions import Answer, Question
 from qianda.tools.sandbox import Sandbox
 from qianda.tools.tool import Tool
-from qianda.tools.tool_search import ToolSearch
+from qianda.tools.tool_search import ToolSearch, fit
 
 if TYPE_CHECKING:
     from qianda.agents.output import Output
+    from qianda.tools.mcp import MCPToolset
 
 Approve = Callable[[ApprovalRequest], Awaitable[Decision | bool]]
 Ask = Callable[[Question], Awaitable[Answer]]
@@ -45,6 +46,7 @@ class Resources:
         notices: what was worth saying while these were opened.
         output: what the answer becomes, or None for text.
         thinking: what was asked for: True, False, or None for the model's default.
+        mcp: the MCP servers, or None.
         stack: closed before all of this.
     """
 
@@ -61,8 +63,11 @@ class Resources:
     thinking: bool | None = None
     sandbox: Sandbox | None = None
     ask: Ask | None = None
+    mcp: MCPToolset | None = None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _of_sessions: dict[str, AsyncExitStack] = field(default_factory=dict[str, AsyncExitStack])
+    _served: tuple[Tool, ...] = ()
+    _offered: list[Tool] = field(default_factory=list[Tool])
 
     @asynccontextmanager
     async def closing(self, session: str | None) -> AsyncGenerator[AsyncExitStack]:
@@ -86,6 +91,18 @@ class Resources:
             if tool.name not in self.tools:
                 self.schemas.append(tool.schema)
                 self.tools[tool.name] = tool
+
+    def follow_servers(self) -> None:
+        """Take over what MCP servers offer now; where that is more than fits, the model looks for what it needs."""
+        if self.mcp is None or self.mcp.tools is self._served:
+            return
+        schemas = self.schemas
+        gone = {*self._served, *self._offered} - set(self.mcp.tools)
+        kept = {name: tool for name, tool in self.tools.items() if tool not in gone}
+        self._served, self._offered = self.mcp.tools, fit(self.mcp.tools)
+        self.tools.clear()
+        self.tools |= {tool.name: tool for tool in self._offered} | kept
+        schemas[:] = [tool.schema for tool in self.tools.values()]
 
     def find(self, name: str) -> Tool | None:
         """The tool of a name, also one that the model was not told of in this run: it may know it from before."""

@@ -190,25 +190,50 @@ async def test_a_missing_uvx_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch)
     assert any("nodejs.org" in note for note in notes)
 
 
-async def test_a_server_that_dies_in_mid_call_fails_that_call_and_all_later_ones(
+async def test_a_server_that_dies_in_mid_call_is_started_again_and_the_call_not_repeated(
     server: Callable[[str], MCPServer],
 ) -> None:
-    async with opened(server("good"), replace(server("good"), name="other")) as tools:
+    notes: list[str] = []
+    async with opened(server("good"), replace(server("good"), name="other"), notes=notes) as tools:
         first = await call(tools["mcp__good__die"])
         later = await call(tools["mcp__good__echo"], '{"text": "a"}')
         alive = await call(tools["mcp__other__echo"], '{"text": "a"}')
-    for result in (first, later):
-        assert result.failed
-        assert isinstance(result.content, str)
-        assert "'good' has ended" in result.content
-        assert "out of cheese" in result.content
-        assert "\n" not in result.content
-        assert "exit code 3" in result.content
-    assert alive == ToolResult("a")
+    assert first.failed
+    assert isinstance(first.content, str)
+    for words in ("'good' has ended", "out of cheese", "exit code 3", "Nobody knows whether die was done"):
+        assert words in first.content
+    assert "\n" not in first.content
+    assert (later, alive) == (ToolResult("a"), ToolResult("a"))
+    assert len(notes) == 1
+    assert "started again" in notes[0]
+
+
+async def test_what_a_trusted_server_calls_safe_is_repeated_after_a_lost_connection(
+    server: Callable[[str], MCPServer], pids: Path
+) -> None:
+    for trusted in (False, True):
+        (pids / "once").unlink(missing_ok=True)
+        async with opened(replace(server("good"), trusted=trusted), notes=[]) as tools:
+            tool = tools["mcp__good__dies_once"]
+            assert (tool.read_only, tool.idempotent) == (trusted, trusted)
+            result = await call(tool)
+            assert result == ToolResult("second time") if trusted else result.failed
+
+
+async def test_a_server_that_always_dies_is_given_up(
+    server: Callable[[str], MCPServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qianda.tools.mcp.connection.BACKOFF", (0.0, 0.0))
+    notes: list[str] = []
+    async with opened(server("good"), notes=notes) as tools:
+        results = [await call(tools["mcp__good__die"]) for _ in range(4)]
+    assert "tools cannot be used any more" in str(results[-1].content)
+    assert len(notes) == 3
+    assert "not started again" in notes[-1]
 
 
 async def test_a_message_without_measure_ends_the_server_not_us(server: Callable[[str], MCPServer]) -> None:
-    async with opened(server("flood")) as tools:
+    async with opened(server("flood"), notes=[]) as tools:
         result = await call(tools["mcp__flood__flood"])
     assert result.failed
     assert "more than 32 MiB" in str(result.content)
@@ -276,7 +301,7 @@ async def test_a_cancelled_start_leaves_nothing(server: Callable[[str], MCPServe
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-    assert toolset.tools == []
+    assert toolset.tools == ()
 
 
 async def test_a_run_that_is_cancelled_leaves_nothing_even_when_it_is_cancelled_again(

@@ -5,67 +5,118 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from qianda.models.config import data_dir
 from qianda.models.errors import ToolError
-from qianda.tools.mcp.failures import exit_words, first_cause, log_tail, start_failure
-from qianda.tools.mcp.process import ServerProcess, server_environment
+from qianda.tools.context import Context
+from qianda.tools.mcp.failures import call_failure, ended_words, first_cause, is_lost, start_failure
+from qianda.tools.mcp.known import KnownServer
+from qianda.tools.mcp.opening import Opening
+from qianda.tools.mcp.server_log import ServerLog
+from qianda.tools.mcp.server_questions import ServerQuestions
 from qianda.tools.mcp.spec import MCPServer
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp_types import CallToolResult
+    from mcp.client.session import IncomingMessage
+    from mcp_types import ServerCapabilities
     from mcp_types import Tool as WireTool
 
-_MAX_LOG = 1024 * 1024  # bytes; a longer log is begun anew
+    from qianda.models.client import Client as ModelClient
+
+T = TypeVar("T")
+BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before each attempt to come back after a lost connection."""
+STEADY = 60.0
+"""Seconds after which a server that ends has not ended "again"."""
 _MAX_PAGES = 100  # of tools; a list without end is cut here
 _logger = logging.getLogger("qianda.tools.mcp")
 
 
 class MCPConnection:
-    """One server, from its start to its end.
+    """One server, from its start to its end; where it is lost in between, it is started again.
 
     The SDK's client has to be entered and left in the same task, so a task of its own holds it open.
 
     Args:
         server: what to start.
         workspace: where it starts when the server says nothing else; a relative ``cwd`` begins here.
+        notify: told, one line each, what is wrong with the server.
+        changed: told that the server's tools are others now.
+        model: answers what the server asks of a model, where it may.
+
+    Attributes:
+        tools: what it offers, without what is left out and what has changed since it was approved.
+        problem: why it does not run, or "".
     """
 
-    def __init__(self, server: MCPServer, *, workspace: Path) -> None:
+    def __init__(
+        self,
+        server: MCPServer,
+        *,
+        workspace: Path,
+        notify: Callable[[str], None],
+        changed: Callable[[], None],
+        model: ModelClient | None = None,
+    ) -> None:
         self.server = server
-        self.wire_tools: list[WireTool] = []
+        self.tools: list[WireTool] = []
+        self.problem = ""
+        self.capabilities: ServerCapabilities | None = None
         self._cwd = workspace / Path(server.cwd).expanduser() if server.cwd else workspace
-        self._log = data_dir() / "logs" / f"mcp-{re.sub(r'[^A-Za-z0-9_-]', '_', server.name)}.log"
-        self._log_start = 0
-        self._process: ServerProcess | None = None
+        self._notify = notify
+        self._changed = changed
+        self._questions = ServerQuestions(server, workspace=workspace, model=model)
+        self._known = KnownServer(server)
+        self._log = ServerLog(server)
+        self._opening: Opening | None = None
         self._client: Client | None = None
-        self._stop = asyncio.Event()
+        self._settled = asyncio.Event()  # it runs, or it will not
+        self._down = asyncio.Event()
+        self._listed = 0  # tools, before any were left out
+        self._words = ""  # how it ended last
+        self._came_up = 0.0  # on the clock; 0 while it starts
+        self._stopping = False
+        self._listing = asyncio.Lock()
         self._owner: asyncio.Task[None] | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._watchers: dict[str, Callable[[], None]] = {}
 
-    async def start(self) -> None:
-        """Start the server and ask for its tools.
+    def begin(self) -> None:
+        """Start the server, without waiting for it."""
+        self._owner = asyncio.create_task(self._own(), name=f"mcp-{self.server.name}")
 
-        Raises:
-            ToolError: it did not start; one sentence that says why, and what to do.
-        """
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._owner = asyncio.create_task(self._own(ready), name=f"mcp-{self.server.name}")
-        try:
-            await asyncio.shield(ready)
-        except asyncio.CancelledError:
-            self.kill()
-            raise
+    @property
+    def is_settled(self) -> bool:
+        """Whether the server runs, or has failed."""
+        return self._settled.is_set()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it runs and offers nothing at all."""
+        offers = self.capabilities
+        nothing = offers is None or (offers.resources is None and offers.prompts is None)
+        return self._client is not None and nothing and not self._listed
+
+    @property
+    def has_resources(self) -> bool:
+        """Whether it runs and has resources."""
+        return not self.problem and self.capabilities is not None and self.capabilities.resources is not None
+
+    async def settled(self) -> None:
+        """Wait until the server runs, or does not: then ``problem`` says why."""
+        await self._settled.wait()
 
     def stop(self) -> None:
         """Ask the server to go; ``ended`` waits until it has."""
-        self._stop.set()
+        self._stopping = True
+        self._down.set()
+        if self._client is None:
+            self.kill()
 
     def kill(self) -> None:
         """Make the server go, with everything that it started, as soon as the event loop comes to it."""
@@ -77,116 +128,244 @@ class MCPConnection:
         if self._owner is not None:
             await asyncio.wait([self._owner])
 
-    async def call(self, tool: str, arguments: dict[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
-        """Call a tool by the name that the server gave it.
+    async def client(self) -> Client:
+        """The SDK's client; waits while the server starts, or is started again.
+
+        Raises:
+            ToolError: it does not run.
+        """
+        if self._client is None:
+            await self._settled.wait()
+            if self._client is None:
+                raise ToolError(self.problem or f"MCP server {self.server.name!r} is not running")
+        return self._client
+
+    async def ask(
+        self,
+        what: str,
+        request: Callable[[Client], Awaitable[T]],
+        *,
+        context: Context | None = None,
+        repeatable: bool = True,
+    ) -> T:
+        """Ask the server for something.
+
+        Args:
+            what: a tool's name, or what else is asked for, for the error.
+            request: asks the client.
+            context: of the call that this is for: it takes what the server asks the user meanwhile.
+            repeatable: it may be asked again when the connection was lost on the way.
 
         Raises:
             ToolError: there was no result; one sentence for the model.
         """
-        import anyio
-        from mcp import MCPError
-        from pydantic import ValidationError
+        client = await self.client()
+        with self._questions.during(context):
+            try:
+                return await request(client)
+            except Exception as error:  # the SDK raises many kinds, in groups
+                self._judge(error, client, what, repeatable=repeatable)
+            # Here it was lost, and may be repeated.
+            client = await self.client()
+            try:
+                return await request(client)
+            except Exception as error:
+                self._judge(error, client, what, repeatable=False)
+                raise
 
-        async def report(progress: float, total: float | None, message: str | None) -> None:
-            share = f"{progress:g}/{total:g}" if total else f"{progress:g}"
-            on_progress(f"{message} ({share})" if message and total else message or share)
+    def _judge(self, error: Exception, client: Client, what: str, *, repeatable: bool) -> None:
+        """Say what an error means; nothing where the request may be repeated.
 
-        if self._client is None:
-            raise ToolError(f"MCP server {self.server.name!r} is not running")
+        Raises:
+            ToolError: one sentence for the model.
+        """
+        cause = first_cause(error)
+        if isinstance(cause, ToolError):
+            raise cause
+        if not is_lost(cause):
+            raise ToolError(call_failure(self.server, what, cause)) from error
+        self._lose(client)
+        if self._stopping or not repeatable:
+            unknown = f"{self._words}. Nobody knows whether {what} was done: look before you do it again"
+            raise ToolError(unknown) from error
+
+    async def subscribe(self, uri: str, changed: Callable[[], None]) -> None:
+        """Have a function called each time that a resource has changed, as far as the server tells.
+
+        Raises:
+            ToolError: the server does not run.
+        """
+        self._watchers[uri] = changed
+        self._chore(self._subscribe(await self.client(), uri))
+
+    # The owner's part.
+
+    async def _own(self) -> None:
         try:
-            return await self._client.call_tool(tool, arguments, progress_callback=report)
-        except (MCPError, RuntimeError, ValidationError, anyio.BrokenResourceError, BaseExceptionGroup) as error:
-            raise ToolError(self._call_failure(tool, error)) from error
-
-    def _call_failure(self, tool: str, error: BaseException) -> str:
-        from mcp_types import CONNECTION_CLOSED
-
-        error = first_cause(error)
-        name = self.server.name
-        returncode = self._process.returncode if self._process else None
-        if returncode is not None or getattr(error, "code", None) == CONNECTION_CLOSED:
-            how = f" with {exit_words(returncode)}" if returncode is not None else ""
-            fault = self._process.fault if self._process else ""
-            why = (f"; {fault}" if fault else "") or (f"; its last words: {tail}" if (tail := self._tail()) else "")
-            return f"MCP server {name!r} has ended{how}, so its tools cannot be used any more{why}"
-        return f"MCP server {name!r} could not run {tool}: {' '.join(str(error).split())[:500] or type(error).__name__}"
-
-    def _tail(self) -> str:
-        return log_tail(self._log, self._log_start)
-
-    async def _own(self, ready: asyncio.Future[None]) -> None:
-        """Hold the server open until it has to stop; say through ``ready`` whether it came up."""
-        try:
-            with self._open_log() as stderr:
-                await self._hold(ready, stderr)
-        except (Exception, BaseExceptionGroup) as error:  # the SDK raises many kinds, in groups
-            if ready.done():
-                _logger.debug("MCP server %s failed while it ended", self.server.name, exc_info=True)
-            else:
-                ready.set_exception(self._start_failure(error))
+            await self._keep()
         finally:
             self._client = None
-            if not ready.done():
-                ready.cancel()
+            self._settled.set()
+            for chore in self._chores:
+                chore.cancel()
 
-    async def _hold(self, ready: asyncio.Future[None], stderr: IO[bytes]) -> None:
-        environment = server_environment(self.server.env)
-        self._process = ServerProcess(self.server.command, env=environment, cwd=self._cwd, stderr=stderr)
+    async def _keep(self) -> None:
+        """Hold the server open until it has to stop; start it again when it is lost."""
+        tries, known = 0, False
+        while not self._stopping:
+            error: BaseException | None = None
+            self._down.clear()
+            self._came_up = 0.0
+            try:
+                with self._log.opened():
+                    await self._hold()
+            except (Exception, BaseExceptionGroup) as caught:  # the SDK raises many kinds, in groups
+                _logger.debug("MCP server %s failed", self.server.name, exc_info=True)
+                error = caught
+            if self._stopping:
+                return
+            if self._came_up:
+                self._lose()
+                tries = 0 if time.monotonic() - self._came_up > STEADY else tries
+            words = self._words if self._came_up else self._start_words(error)
+            if not (known or self._came_up):
+                self._give_up(words)
+                return
+            known = True
+            if tries == len(BACKOFF):
+                self._give_up(f"{words}; it is not started again, so its tools cannot be used any more")
+                return
+            if self._came_up:
+                self._notify(f"{words}; it is started again")
+            await asyncio.sleep(BACKOFF[tries])
+            tries += 1
+
+    def _give_up(self, problem: str) -> None:
+        self.problem = problem
+        self._notify(problem)
+        if self.tools:
+            self.tools = []
+            self._changed()
+
+    async def _hold(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(self.server.timeout):
-                await stack.enter_async_context(self._process)
-                # The server starts meanwhile; a thread, because these imports would stop the screen for a second.
-                await asyncio.to_thread(_import_sdk)
-                client = await stack.enter_async_context(_client(self._process))
-                self.wire_tools = await _list_tools(client)
+                self._opening = Opening(self.server, cwd=self._cwd, stderr=self._log.file, on_end=self._lose)
+                client = await self._opening.open(
+                    stack,
+                    legacy=self._known.is_legacy,
+                    message_handler=self._hear,
+                    logging_callback=self._log.message,
+                    **self._questions.callbacks(),
+                )
+                self._known.note_era(client.protocol_version)
+                self.capabilities = client.server_capabilities
+                await self._list(client)
+            self._came_up = time.monotonic()
             self._client = client
-            ready.set_result(None)
-            await self._stop.wait()
+            self._settled.set()
+            tools = client.server_capabilities.tools
+            if tools is not None and tools.list_changed and client.protocol_version in modern_versions():
+                self._chore(self._listen(client))
+            for uri in self._watchers:
+                self._chore(self._subscribe(client, uri))
+            await self._down.wait()
 
-    def _open_log(self) -> IO[bytes]:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self._log.exists() or self._log.stat().st_size > _MAX_LOG
-        log = self._log.open("wb" if fresh else "ab", buffering=0)
-        self._log.chmod(0o600)  # servers print what they are given, keys too
-        log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(self.server.command)}\n".encode())
-        self._log_start = log.tell()
-        return log
+    def _lose(self, client: Client | None = None) -> None:
+        """The connection is lost; of a client that was replaced meanwhile this is no news."""
+        if self._client is not None and client in (None, self._client):
+            process = self._opening.process if self._opening else None
+            self._words = ended_words(
+                self.server, process.returncode if process else None, process.fault if process else "", self._log.tail()
+            )
+            if not self._stopping:
+                self._client = None
+                self._settled.clear()
+            self._down.set()
 
-    def _start_failure(self, error: BaseException) -> ToolError:
-        process = self._process
+    def _start_words(self, error: BaseException | None) -> str:
+        process = self._opening.process if self._opening else None
         return start_failure(
             self.server,
-            error,
+            error or EOFError("it ended the connection"),
             cwd=self._cwd,
             returncode=process.returncode if process else None,
             fault=process.fault if process else "",
-            tail=self._tail(),
-            log=self._log,
+            tail=self._log.tail(),
+            log=self._log.path,
         )
 
+    # What it offers, and what it says of itself.
 
-def _import_sdk() -> None:
-    import mcp
+    async def _list(self, client: Client) -> None:
+        if client.server_capabilities.tools is None:
+            return
+        async with self._listing:
+            page = await client.list_tools(cache_mode="refresh")
+            listed = list(page.tools)
+            for _ in range(_MAX_PAGES):
+                if page.next_cursor is None:
+                    break
+                page = await client.list_tools(cursor=page.next_cursor)
+                listed += page.tools
+            self._listed = len(listed)
+            server = self.server
+            chosen = [
+                tool
+                for tool in {tool.name: tool for tool in listed}.values()
+                if tool.name not in server.exclude and (server.include is None or tool.name in server.include)
+            ]
+            before, self.tools = self.tools, self._known.admitted(chosen, self._notify)
+        if self._came_up and self.tools != before:
+            self._changed()
 
-    # Without any handler Python prints the SDK's warnings to stderr, across whatever is on the screen.
-    logging.getLogger(mcp.__name__).addHandler(logging.NullHandler())
+    async def _hear(self, message: IncomingMessage) -> None:
+        """What the server says unasked. Only noted here: whoever waits in this function stops the connection."""
+        from mcp_types import ResourceUpdatedNotification, ToolListChangedNotification
+
+        if self._client is None:
+            return
+        if isinstance(message, ToolListChangedNotification):
+            self._chore(self._list(self._client))
+        elif isinstance(message, ResourceUpdatedNotification):
+            self._tell(message.params.uri)
+
+    def _tell(self, uri: str) -> None:
+        if watcher := self._watchers.get(uri):
+            watcher()
+
+    async def _listen(self, client: Client, *uris: str) -> None:
+        """Hear of changes, where these are asked for; a server that does not tell is as good as one that never does."""
+        from mcp.client.subscriptions import ResourceUpdated
+
+        async with client.listen(tools_list_changed=not uris, resource_subscriptions=uris) as changes:
+            async for change in changes:
+                if isinstance(change, ResourceUpdated):
+                    self._tell(change.uri)
+                else:
+                    await self._list(client)
+
+    async def _subscribe(self, client: Client, uri: str) -> None:
+        if client.protocol_version in modern_versions():
+            await self._listen(client, uri)
+        else:
+            with warnings.catch_warnings(action="ignore"):  # of its end in the protocol that this is not for
+                await client.session.subscribe_resource(uri)  # pyright: ignore[reportDeprecated] - before 2026-07-28 the only way
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except Exception:  # the connection was lost, or the server refuses: nothing depends on it
+                _logger.debug("MCP server %s: a chore failed", self.server.name, exc_info=True)
+
+        task = asyncio.create_task(quietly())
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
 
 
-def _client(process: ServerProcess) -> Client:
-    from mcp import Client
-    from mcp_types import Implementation
+def modern_versions() -> Sequence[str]:
+    """The revisions of the protocol without sessions."""
+    from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-    return Client(process.transport(), cache=None, client_info=Implementation(name="qianda", version=version("qianda")))
-
-
-async def _list_tools(client: Client) -> list[WireTool]:
-    if client.server_capabilities.tools is None:
-        return []
-    page = await client.list_tools()
-    tools = list(page.tools)
-    for _ in range(_MAX_PAGES):
-        if page.next_cursor is None:
-            break
-        page = await client.list_tools(cursor=page.next_cursor)
-        tools += page.tools
-    return tools
+    return MODERN_PROTOCOL_VERSIONS

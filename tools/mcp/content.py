@@ -12,7 +12,11 @@ from qianda.models.messages import Content, MediaPart, Part, TextPart
 from qianda.tools.results import ToolResult
 
 if TYPE_CHECKING:
-    from mcp_types import CallToolResult, ContentBlock
+    from mcp_types import BlobResourceContents, CallToolResult, ContentBlock, TextResourceContents
+
+MAX_MEDIA = 16 * 1024 * 1024
+"""Characters of base64 of one image, sound or film that a model is given."""
+_MIME = re.compile(r"[\w.+-]+/[\w.+-]+(;[\w.+=-]+)*")
 
 # Characters that a person does not see but a model reads: controls, soft hyphen, Hangul and Braille blanks, zero-width
 # and bidirectional marks, variation selectors, tags, private use. A single joiner stays: Persian and Hindi need it.
@@ -26,6 +30,11 @@ _INVISIBLE = re.compile(
 def visible(text: str) -> str:
     """A text without the characters that only a model sees."""
     return _INVISIBLE.sub("", text)
+
+
+def escaped(text: str) -> str:
+    """A text with the characters that only a model sees written out as their numbers."""
+    return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def visible_schema(value: object) -> Any:
@@ -42,13 +51,19 @@ def visible_schema(value: object) -> Any:
 
 def to_result(result: CallToolResult) -> ToolResult:
     """A call's result: text and media; structured content where there is no other."""
-    parts = [_part(block) for block in result.content]
-    if not parts and result.structured_content is not None:
-        parts = [TextPart(orjson.dumps(result.structured_content).decode())]
-    return ToolResult(_content(parts) or "(no output)", failed=bool(result.is_error))
+    content = content_of(result.content)
+    if not content and result.structured_content is not None:
+        content = orjson.dumps(result.structured_content).decode()
+    return ToolResult(content or "(no output)", failed=bool(result.is_error))
 
 
-def _content(parts: Sequence[Part]) -> Content:
+def content_of(blocks: Sequence[ContentBlock]) -> Content:
+    """What a server says, as a message's content: "" for nothing."""
+    return joined([_part(block) for block in blocks])
+
+
+def joined(parts: Sequence[Part]) -> Content:
+    """Parts as a message's content: one text where there is nothing else."""
     if all(isinstance(part, TextPart) for part in parts):
         return "\n".join(part.text for part in parts if isinstance(part, TextPart))
     return tuple(parts)
@@ -60,16 +75,32 @@ def _part(block: ContentBlock) -> Part:
     if isinstance(block, TextContent):
         return TextPart(block.text)
     if isinstance(block, ImageContent | AudioContent):
-        return MediaPart(block.type, f"data:{block.mime_type};base64,{block.data}")
+        return _media(block.type, block.mime_type, block.data, "")
     if isinstance(block, ResourceLink):
         title = block.title or block.name
         return TextPart(f"[{title}: {block.uri}]" + (f" {block.description}" if block.description else ""))
-    resource = block.resource
-    if (text := getattr(resource, "text", None)) is not None:
-        return TextPart(text)
-    blob: str = getattr(resource, "blob", "")
+    return resource_part(block.resource)
+
+
+def resource_part(resource: TextResourceContents | BlobResourceContents) -> Part:
+    """The contents of a resource: text, media, or a line about what cannot be shown."""
+    from mcp_types import TextResourceContents
+
+    if isinstance(resource, TextResourceContents):
+        return TextPart(resource.text)
     mime = resource.mime_type or "application/octet-stream"
-    kind = mime.partition("/")[0]
-    if kind in ("image", "audio", "video"):
-        return MediaPart(kind, f"data:{mime};base64,{blob}")
-    return TextPart(f"[{resource.uri}: {mime}, {len(blob) * 3 // 4} bytes]")
+    return _media(mime.partition("/")[0], mime, resource.blob, resource.uri)
+
+
+def _media(kind: str, mime: str, data: str, uri: str) -> Part:
+    """Media that a model can take, of bearable size; else a line about it.
+
+    Args:
+        kind: the first half of the type.
+        mime: the type.
+        data: base64.
+        uri: what it is, or "".
+    """
+    if kind in ("image", "audio", "video") and len(data) <= MAX_MEDIA and _MIME.fullmatch(mime):
+        return MediaPart(kind, f"data:{mime};base64,{data}")
+    return TextPart(f"[{uri or kind}: {mime[:100]}, {len(data) * 3 // 4} bytes]")

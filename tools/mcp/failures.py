@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import cast
 
 from qianda.models.errors import ToolError
+from qianda.tools.mcp.content import visible
 from qianda.tools.mcp.spec import MCPServer
 
-_TAIL = 16 * 1024  # bytes of the log that are looked at
 _LONGEST = 300
-_ERROR_LINE = re.compile(r"^\W*\w*(error|exception|fatal|panic)\w*\b", re.IGNORECASE)
 # A server written for the SDK's first generation that got its second: it fails while it imports.
 _OLD_SDK = re.compile(
     r"(ImportError|ModuleNotFoundError|AttributeError|TypeError)\b.*(\bmcp\b|FastMCP|McpError|'Server')"
@@ -32,27 +31,41 @@ def first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def log_tail(log: Path, start: int) -> str:
-    """The line that says most at the end of what a server wrote to its log; "" when it wrote nothing.
+def is_lost(error: BaseException) -> bool:
+    """Whether an error means that the connection is gone, and with it what was asked."""
+    import anyio
+    import httpx2
+    from mcp_types import CONNECTION_CLOSED
+
+    if getattr(error, "code", None) == CONNECTION_CLOSED or "Session terminated" in str(error):
+        return True
+    return isinstance(error, anyio.BrokenResourceError | anyio.ClosedResourceError | httpx2.TransportError)
+
+
+def call_failure(server: MCPServer, what: str, error: BaseException) -> str:
+    """What to say of a request that failed while the server goes on."""
+    words = " ".join(visible(str(error)).split())[:500] or type(error).__name__
+    return f"MCP server {server.name!r} could not run {what}: {words}"
+
+
+def ended_words(server: MCPServer, returncode: int | None, fault: str, tail: str) -> str:
+    """How a server ended that ran.
 
     Args:
-        log: the file.
-        start: where this server's part begins, in bytes.
+        server: which one.
+        returncode: its exit code; None when it was still running, or has none.
+        fault: what it did against the protocol.
+        tail: the telling line of its log.
     """
-    try:
-        with log.open("rb") as file:
-            file.seek(max(start, log.stat().st_size - _TAIL))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = next((line for line in reversed(lines) if _ERROR_LINE.search(line)), lines[-1] if lines else "")
-    return telling if len(telling) <= _LONGEST else telling[: _LONGEST - 1] + "…"
+    how = f" with {exit_words(returncode)}" if returncode is not None else ""
+    why = f"; {fault}" if fault else f"; its last words: {tail}" if tail and server.command else ""
+    lost = "has ended" if server.command else "is not reached any more"
+    return f"MCP server {server.name!r} {lost}{how}{why}"
 
 
 def start_failure(
     server: MCPServer, error: BaseException, *, cwd: Path, returncode: int | None, fault: str, tail: str, log: Path
-) -> ToolError:
+) -> str:
     """What to say of a server that did not start.
 
     Args:
@@ -64,9 +77,11 @@ def start_failure(
         tail: the telling line of its log.
         log: where the rest is.
     """
-    program = server.command[0]
     cause, cure = "", ""
     error = first_cause(error)
+    if not server.command:
+        return _remote_failure(server, error)
+    program = server.command[0]
     if isinstance(error, FileNotFoundError | NotADirectoryError) and not cwd.is_dir():
         cause = f"its folder {cwd} does not exist"
     elif isinstance(error, FileNotFoundError):
@@ -87,7 +102,27 @@ def start_failure(
     if tail:
         cause += f"; its last words: {tail}"
         cure = cure or _old_sdk_cure(server, tail) or f"All it said is in {log}"
-    return ToolError(f"MCP server {server.name!r} did not start: {cause}", cure=cure)
+    return str(ToolError(f"MCP server {server.name!r} did not start: {cause}", cure=cure))
+
+
+def _remote_failure(server: MCPServer, error: BaseException) -> str:
+    import httpx2
+
+    if isinstance(error, ToolError):  # of a login
+        return str(error)
+    status = error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else 0
+    words = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+    cure = f"Check its address: {server.url}"
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        cause = f"it did not answer within {server.timeout:g} s"
+    elif isinstance(error, httpx2.ConnectError):
+        cause = f"nothing answers at {server.url}"
+        cure = "Check its address, and that it runs"
+    elif status in (401, 403) or re.search(r"\b(401|403)\b|[Uu]nauthorized|[Ff]orbidden", words):
+        cause, cure = "it wants you to log in", f"Say: qianda mcp login {server.name}"
+    else:
+        cause = words
+    return str(ToolError(f"MCP server {server.name!r} cannot be reached: {cause}", cure=cure))
 
 
 def exit_words(returncode: int) -> str:

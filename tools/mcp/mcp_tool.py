@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,8 @@ from qianda.tools.validation import complaint, parse_arguments
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
+    from mcp import Client
+    from mcp_types import CallToolResult
     from mcp_types import Tool as WireTool
 
 _LONGEST_NAME = 64
@@ -30,8 +32,8 @@ _LONGEST_PROBLEM = 300
 class MCPTool(Tool):
     """A tool of an MCP server.
 
-    Its hints (``readOnlyHint`` …) are the server's word and nothing more: people see them when they are asked, the
-    permissions do not count on them.
+    Its hints (``readOnlyHint`` …) are the server's word and nothing more: people see them when they are asked. The
+    permissions count on what makes them careful, and on the rest only for a server that is ``trusted``.
 
     Args:
         connection: the server.
@@ -49,6 +51,8 @@ class MCPTool(Tool):
     def of(cls, wire: WireTool, connection: MCPConnection, *, name: str) -> MCPTool:
         """Make a tool from what the server says of it."""
         parameters = _object_schema(wire.input_schema)
+        hints, trusted = wire.annotations, connection.server.trusted
+        reads = bool(hints and hints.read_only_hint)
         return cls(
             name=name,
             connection=connection,
@@ -60,6 +64,11 @@ class MCPTool(Tool):
             ),
             parameters=parameters,
             origin=f"MCP server {connection.server.name}",
+            timeout=connection.server.call_timeout,
+            read_only=trusted and reads,
+            idempotent=trusted and (reads or bool(hints and hints.idempotent_hint)),
+            destructive=bool(hints and hints.destructive_hint and not reads),
+            open_world=bool(hints and hints.open_world_hint),
         )
 
     @property
@@ -85,7 +94,18 @@ class MCPTool(Tool):
         Raises:
             ToolError: there was no result.
         """
-        return to_result(await self.connection.call(self.wire_name, arguments, context.progress))
+        name, say = self.wire_name, context.progress
+
+        async def report(progress: float, total: float | None, message: str | None) -> None:
+            share = f"{progress:g}/{total:g}" if total else f"{progress:g}"
+            say(f"{visible(message)} ({share})" if message and total else visible(message or share))
+
+        def call(client: Client) -> Awaitable[CallToolResult]:
+            return client.call_tool(name, arguments, progress_callback=report)
+
+        return to_result(
+            await self.connection.ask(name, call, context=context, repeatable=self.read_only or self.idempotent)
+        )
 
     def _problem(self, arguments: dict[str, Any]) -> str:
         """What the schema has against the arguments; a schema that is itself wrong is left to the server."""

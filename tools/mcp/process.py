@@ -16,6 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
+from qianda.tools.mcp.orphans import Trace
+from qianda.tools.mcp.spec import MCPServer
+
 if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
 
@@ -51,14 +54,18 @@ class ServerProcess:
     """A running server; enter it to start, leave it to stop the server and everything that it started.
 
     Args:
-        command: program and arguments.
+        server: its name and command.
         env: its whole environment.
         cwd: the folder that it starts in.
         stderr: an open file for what it writes beside the protocol.
+        on_end: called when its output has ended.
     """
 
-    def __init__(self, command: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, stderr: IO[bytes]) -> None:
-        self._command = command
+    def __init__(
+        self, server: MCPServer, *, env: Mapping[str, str], cwd: Path, stderr: IO[bytes], on_end: Callable[[], None]
+    ) -> None:
+        self._server = server
+        self._on_end = on_end
         self._env = env
         self._cwd = cwd
         self._stderr = stderr
@@ -91,17 +98,19 @@ class ServerProcess:
             OSError: the program cannot be started.
         """
         loop = asyncio.get_running_loop()
+        self._trace = Trace(self._server.name)
         # Like ``create_subprocess_exec``, which does not hand out the transport that has to be closed at the end.
         self._transport, protocol = await loop.subprocess_exec(
             lambda: SubprocessStreamProtocol(limit=_CHUNK, loop=loop),
-            *self._command,
+            *self._server.command,
             stdin=PIPE,
             stdout=PIPE,
             stderr=self._stderr,
-            env=self._env,
+            env={**self._env, **self._trace.environment},
             cwd=self._cwd,
             start_new_session=True,
         )
+        self._trace.begin(self._transport.get_pid())
         assert protocol.stdin is not None
         assert protocol.stdout is not None
         self._reader = _Messages(protocol.stdout, at_end=self._learn_exit_code)
@@ -127,6 +136,7 @@ class ServerProcess:
         finally:
             self._signal(signal.SIGKILL)
             self._transport.close()  # a process that fled from the group may still hold the pipes
+            self._trace.end()
             await self._is_gone(GRACE)
 
     async def _learn_exit_code(self) -> None:
@@ -134,8 +144,9 @@ class ServerProcess:
         assert self._transport is not None
         for _ in range(round(EXIT_GRACE / _POLL)):
             if self._transport.get_returncode() is not None:
-                return
+                break
             await asyncio.sleep(_POLL)
+        self._on_end()
 
     async def _is_gone(self, within: float) -> bool:
         """Whether the group is empty within so many seconds; where the server has gone, its children have less."""

@@ -6,12 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qianda.models.errors import ToolError
 from qianda.tools.mcp.connection import MCPConnection
 from qianda.tools.mcp.mcp_tool import MCPTool, model_name
+from qianda.tools.mcp.orphans import sweep
+from qianda.tools.mcp.resource_tools import resource_tools
 from qianda.tools.mcp.spec import MCPServer
 from qianda.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from qianda.models.client import Client
 
 
 class MCPToolset:
@@ -21,31 +27,64 @@ class MCPToolset:
         servers: what to start; a name that comes twice gets a number.
         workspace: the folder that the servers start in, unless they say another.
         notify: told, one line each, what is wrong with which server.
+        model: answers what servers ask of a model, where they may.
+
+    Attributes:
+        tools: what the servers offer now; another list after each change.
     """
 
-    def __init__(self, servers: Sequence[MCPServer], *, workspace: Path, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        servers: Sequence[MCPServer],
+        *,
+        workspace: Path,
+        notify: Callable[[str], None],
+        model: Client | None = None,
+    ) -> None:
         self._servers = _named_apart(servers)
         self._workspace = workspace
         self._notify = notify
-        self._connections: list[MCPConnection] = []
-        self.tools: list[Tool] = []
+        self._model = model
+        self._connections: dict[str, MCPConnection] = {}
+        self._made: dict[str, tuple[object, MCPTool]] = {}
+        self.tools: tuple[Tool, ...] = ()
 
-    async def start(self) -> None:
-        """Start all servers at the same time; a server that does not come up is one line to ``notify``."""
+    def begin(self) -> None:
+        """Start all servers, without waiting for them; a server that does not come up is one line to ``notify``."""
         if self._connections:
             return
-        self._connections = [MCPConnection(server, workspace=self._workspace) for server in self._servers]
+        sweep()
+        for server in self._servers:
+            self._connections[server.name] = MCPConnection(
+                server, workspace=self._workspace, notify=self._notify, changed=self._collect, model=self._model
+            )
+        for connection in self._connections.values():
+            connection.begin()
+
+    async def start(self) -> None:
+        """Start all servers at the same time, and wait until each runs or has failed."""
+        self.begin()
         try:
-            await asyncio.gather(*(self._start_one(connection) for connection in self._connections))
+            await self.ready()
         except BaseException:
             await self.close()
             raise
-        self.tools = self._collect()
+
+    async def ready(self) -> None:
+        """Wait until each server runs or has failed."""
+        waiting = [connection for connection in self._connections.values() if not connection.is_settled]
+        if not waiting:
+            return
+        await asyncio.gather(*(connection.settled() for connection in waiting))
+        for connection in waiting:
+            if connection.is_empty:
+                self._notify(f"MCP server {connection.server.name!r} runs, but it has no tools")
+        self._collect()
 
     async def close(self) -> None:
         """Stop all servers and everything that they started."""
-        self.tools = []
-        connections, self._connections = self._connections, []
+        self.tools = ()
+        connections, self._connections = list(self._connections.values()), {}
         # Before anything is awaited: we may be cancelled at the first await.
         for connection in connections:
             connection.stop()
@@ -56,22 +95,41 @@ class MCPToolset:
                 connection.kill()
             raise
 
-    async def _start_one(self, connection: MCPConnection) -> None:
-        try:
-            await connection.start()
-        except ToolError as error:
-            self._notify(str(error))
-            return
-        if not connection.wire_tools:
-            self._notify(f"MCP server {connection.server.name!r} runs, but it has no tools")
+    @property
+    def servers(self) -> list[MCPServer]:
+        """The servers, by the names that they have here."""
+        return list(self._servers)
 
-    def _collect(self) -> list[Tool]:
+    def connection(self, server: str) -> MCPConnection:
+        """The connection to a server.
+
+        Raises:
+            ToolError: there is none of this name.
+        """
+        if server not in self._connections:
+            names = ", ".join(self._connections) or "none"
+            raise ToolError(f"there is no MCP server {server!r}; there are: {names}")
+        return self._connections[server]
+
+    @property
+    def connections(self) -> list[MCPConnection]:
+        """All connections, also those that failed."""
+        return list(self._connections.values())
+
+    def _collect(self) -> None:
+        """Make the tools of what the servers list; those that are what they were stay the same objects."""
         tools: dict[str, Tool] = {}
-        for connection in self._connections:
-            for wire in {tool.name: tool for tool in connection.wire_tools}.values():
+        made: dict[str, tuple[object, MCPTool]] = {}
+        for connection in self._connections.values():
+            for wire in connection.tools:
                 name = model_name(connection.server.name, wire.name, tools)
-                tools[name] = MCPTool.of(wire, connection, name=name)
-        return list(tools.values())
+                before = self._made.get(name)
+                tool = before[1] if before and before[0] == wire else MCPTool.of(wire, connection, name=name)
+                tools[name], made[name] = tool, (wire, tool)
+        self._made = made
+        if any(connection.has_resources for connection in self._connections.values()):
+            tools |= {tool.name: tool for tool in resource_tools(self)}
+        self.tools = tuple(tools.values())
 
 
 def _named_apart(servers: Sequence[MCPServer]) -> list[MCPServer]:
