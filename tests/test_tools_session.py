@@ -15,6 +15,7 @@ from qianda.models.events import CallFailed, CallFinished
 from qianda.models.messages import content_text
 from qianda.testing import Call, ScriptedServer, Turn
 from qianda.tools import Question, Tool, ask_user, calculator, current_time, files, shell
+from qianda.tools.builtin import background
 
 CART = '''\
 """A shopping cart."""
@@ -81,7 +82,10 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-async def test_a_bug_is_found_and_mended_and_all_of_it_taken_back(repository: Path) -> None:
+async def test_a_bug_is_found_and_mended_and_all_of_it_taken_back(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_NEWS_SECONDS", 0.01)  # that a look at a silent job waits
     # Each call, and what its result must hold.
     session: list[tuple[str, dict[str, Any], str]] = [
         ("current_time", {"timezone": "UTC"}, "UTC"),

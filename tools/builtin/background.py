@@ -18,7 +18,7 @@ from qianda.tools.sandbox import Sandbox
 
 _LONGEST_OUTPUT = 1_000_000  # characters
 _MOST_RUNNING = 8
-_NEWS_SECONDS = 10.0  # that a look at a silent job waits: a model that looks all the time costs more
+_NEWS_SECONDS = 5.0  # that a look at a silent job waits: a model that looks all the time costs more
 _GRACE = 1.0  # seconds between asking a process to end and ending it
 _CHUNK = 65_536
 
