@@ -10,6 +10,7 @@ import typer
 
 from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
 from qianda.cli.groups import agents_app, config_app, models_app
+from qianda.cli.mcp import mcp_app
 from qianda.cli.opening import Choices, open_workspace
 from qianda.cli.options import (
     AgentOption,
@@ -18,6 +19,7 @@ from qianda.cli.options import (
     Effort,
     EffortOption,
     FolderOption,
+    Host,
     JSONOption,
     KeyOption,
     MCPOption,
@@ -253,6 +255,7 @@ def doctor(
 
 app.add_typer(agents_app, name="agents")
 app.add_typer(config_app, name="config")
+app.add_typer(mcp_app, name="mcp")
 app.add_typer(models_app, name="models")
 
 
@@ -261,17 +264,58 @@ app.add_typer(models_app, name="models")
 Examples:
   qianda serve files
   qianda serve files shell --cwd ~/project
-  qianda serve my_tools.py --read-only""",
+  qianda serve my_tools.py --read-only
+  qianda serve --agent coder --permissions ask
+  qianda serve files --http 8000
+  qianda serve files --config-for claude-desktop""",
 )
 def serve(
-    targets: Annotated[list[str], typer.Argument(help="files, shell, …, or a Python file with @tool functions.")],
-    read_only: Annotated[bool, typer.Option("--read-only", help="Only tools that change nothing.")] = False,
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="files, shell, …, or a Python file with @tool functions.")
+    ] = None,
+    *,
+    agent: Annotated[
+        list[str] | None, typer.Option("--agent", metavar="NAME", help="An agent or its file, as a tool; repeatable.")
+    ] = None,
+    server: ServerOption = None,
+    model: ModelOption = None,
+    permissions: PermissionsOption = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Only what changes nothing.")] = False,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="[HOST:]PORT", help="Over HTTP; else on stdin and stdout.")
+    ] = None,
+    token_env: Annotated[
+        str | None, typer.Option("--token-env", metavar="NAME", help="Variable that holds the token; else a new one.")
+    ] = None,
+    oauth: Annotated[
+        str | None, typer.Option("--oauth", metavar="URL", help="Take the access tokens of this issuer instead.")
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="The address that clients use.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Load Python files again when they change.")] = False,
+    config_for: Annotated[
+        Host | None, typer.Option("--config-for", help="Print the settings of a host, and stop.")
+    ] = None,
     cwd: FolderOption = ".",
 ) -> int:
-    """Serve tools over MCP on stdin and stdout."""
-    from qianda.cli.serve import serve as start
+    """Serve tools and agents over MCP."""
+    from qianda.cli import serve as serving
 
-    return start(targets, open_workspace(cwd), read_only=read_only)
+    said = serving.Serving(
+        targets=targets or (),
+        agents=agent or (),
+        choices=Choices(server=server, model=model, permissions=permissions, workspace=open_workspace(cwd)),
+        read_only=read_only,
+        http=http,
+        token_env=token_env,
+        oauth=oauth,
+        public_url=public_url,
+        watch=watch,
+    )
+    if config_for is None:
+        return serving.serve(said)
+    return serving.show_config(config_for, said)
 
 
 @app.command(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 Permissions = Literal["read-only", "ask", "edits", "auto"]
+Host = Literal["claude-desktop", "cursor", "vscode", "qwen-code", "qwen-agent"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 

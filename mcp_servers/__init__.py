@@ -1,6 +1,6 @@
-"""Our tools, served over MCP."""
+"""Our tools and agents, served over MCP."""
 
-from qianda.mcp_servers.stdio import serve_stdio
+from qianda.mcp_servers.serving import Offer, serve
 from qianda.mcp_servers.targets import list_targets, load_targets
 
-__all__ = ["list_targets", "load_targets", "serve_stdio"]
+__all__ = ["Offer", "list_targets", "load_targets", "serve"]

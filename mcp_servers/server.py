@@ -1,103 +1,234 @@
-"""An MCP server of tools: lists them, validates and runs calls, passes progress on."""
+"""An MCP server of tools, workspace files and agents' instructions, in both eras of the protocol."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+import mcp_types as types
+from mcp import MCPError
+
+# The low-level server: the other one sets up logging for the whole process.
+from mcp.server import Server, ServerRequestContext
+from mcp.server.lowlevel.server import NotificationOptions
+from mcp.server.models import InitializationOptions
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+
+from qianda.agents.definition import AgentDefinition
+from qianda.mcp_servers.agent_tool import OUTPUT, AgentTool
+from qianda.mcp_servers.rounds import Call, Rounds, connection_key
+from qianda.mcp_servers.workspace_files import TEMPLATE, WorkspaceFiles
 from qianda.models.errors import ToolError
 from qianda.models.messages import Content, MediaPart, TextPart
 from qianda.tools import Context, Tool, ToolResult
 from qianda.tools.sandbox import Sandbox, SandboxMode
 
-if TYPE_CHECKING:
-    from mcp.server import Server
-    from mcp_types import ContentBlock
-    from mcp_types import Tool as WireTool
+MOST_LISTENERS = 1_000  # connections of the older era that are told of changed tools
+_Request = ServerRequestContext["Life", Any]
 
 
-def build_server(
-    tools: Sequence[Tool],
-    *,
-    workspace: Path,
-    sandbox: Sandbox | SandboxMode = "auto",
-    closing: AsyncExitStack | None = None,
-) -> Server[Any]:
-    """An MCP server of the official SDK that offers tools; run it over any of its transports.
+class Life:
+    """What one life of the server holds, from its start to its end.
 
-    Serving is consent: calls run without asking, inside the workspace.
+    Args:
+        stack: what tools keep open between calls goes onto it.
+    """
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.stack = stack
+        self.rounds = Rounds()
+        self.listeners: dict[str, ServerSession] = {}
+
+
+class ToolServer(Server["Life"]):
+    """A server of the official SDK that offers tools; run it over any of its transports.
+
+    Serving is consent: calls run without asking, inside the workspace. What a tool asks goes to the client's user.
 
     Args:
         tools: what it offers.
         workspace: the folder that the tools work in.
         sandbox: what their commands run in, as for ``Agent``.
-        closing: what the tools keep open between calls goes onto it; without it nothing is kept.
+        files: offer the workspace's files as resources too.
+        presets: agents whose instructions it offers as prompts.
     """
-    import mcp_types as types
-    from mcp import MCPError
 
-    # The low-level server: the other one sets up logging for the whole process.
-    from mcp.server import Server, ServerRequestContext
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        *,
+        workspace: Path,
+        sandbox: Sandbox | SandboxMode = "auto",
+        files: bool = False,
+        presets: Sequence[AgentDefinition] = (),
+    ) -> None:
+        self.tools = {tool.name: tool for tool in tools}
+        self._inside = Context(workspace=workspace, sandbox=Sandbox.of(sandbox, workspace))
+        self._presets = {preset.name: preset for preset in presets}
+        self._files = WorkspaceFiles(workspace)
+        self._lives: set[Life] = set()
+        self._bus = InMemorySubscriptionBus()
+        super().__init__(
+            "qianda",
+            version=version("qianda"),
+            title="Qianda",
+            lifespan=self._live,
+            on_list_tools=self.on_list_tools,
+            on_call_tool=self.on_call_tool,
+            on_subscriptions_listen=ListenHandler(self._bus),
+            on_list_resources=self.on_list_resources if files else None,
+            on_list_resource_templates=self.on_list_resource_templates if files else None,
+            on_read_resource=self.on_read_resource if files else None,
+            on_list_prompts=self.on_list_prompts if presets else None,
+            on_get_prompt=self.on_get_prompt if presets else None,
+        )
+        # Not by the constructor: there it warns that this is gone in the newer era.
+        self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _set_level)
 
-    by_name = {tool.name: tool for tool in tools}
-    inside = Context(workspace=workspace, sandbox=Sandbox.of(sandbox, workspace), closing=closing)
+    async def set_tools(self, tools: Sequence[Tool]) -> None:
+        """Offer other tools from now on, and tell the clients."""
+        self.tools = {tool.name: tool for tool in tools}
+        await self._bus.publish(ToolsListChanged())
+        for life in self._lives:
+            for session in list(life.listeners.values()):
+                await session.send_tool_list_changed()
 
-    async def list_tools(
-        _context: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """What it says of itself to clients of the older era: its tools may change."""
+        options = notification_options or NotificationOptions(tools_changed=True)
+        return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+    async def on_list_tools(
+        self, context: _Request, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_wire_tool(tool) for tool in tools])
+        """List all tools; who asks is told when they change."""
+        listeners = context.lifespan_context.listeners
+        if context.session.can_send_request:
+            listeners[connection_key(context)] = context.session
+            if len(listeners) > MOST_LISTENERS:
+                del listeners[next(iter(listeners))]
+        return types.ListToolsResult(tools=[_wire_tool(tool) for tool in self.tools.values()])
 
-    async def call_tool(
-        context: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
-        tool = by_name.get(params.name)
+    async def on_call_tool(
+        self, context: _Request, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Run a call."""
+        tool = self.tools.get(params.name)
         if tool is None:
-            raise MCPError(
-                types.INVALID_PARAMS, f"There is no tool {params.name!r}; there are: {', '.join(sorted(by_name))}"
+            there = ", ".join(sorted(self.tools))
+            raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}; there are: {there}")
+
+        async def work(call: Call) -> types.CallToolResult:
+            return await self.run_tool(tool, params.arguments or {}, call)
+
+        return await context.lifespan_context.rounds.run(context, params, work)
+
+    async def run_tool(self, tool: Tool, arguments: dict[str, Any], call: Call) -> types.CallToolResult:
+        """Validate the arguments and run the tool; what is wrong is a result that says so."""
+        try:
+            # Through text, as from a model: the same coercion and the same sentences.
+            valid = tool.read_arguments(json.dumps(arguments))
+        except ToolError as error:
+            result = ToolResult(str(error), failed=True)
+        else:
+            call_id = str(call.context.request_id)
+            progress = _Progress(call)
+            context = replace(
+                self._inside,
+                call_id=call_id,
+                idempotency_key=call_id,
+                progress=progress.say,
+                asking=call.put,
+                closing=call.context.lifespan_context.stack,
+                value=call,
             )
-        result = await _run(tool, params.arguments or {}, context.session, str(context.request_id), inside)
-        return types.CallToolResult(content=_blocks(result.content), is_error=result.failed)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(progress.send())
+                result = await tool.call(valid, context)
+                progress.end()
+        return types.CallToolResult(
+            content=_blocks(result.content), structured_content=call.structured, is_error=result.failed
+        )
 
-    return Server("qianda", version=version("qianda"), on_list_tools=list_tools, on_call_tool=call_tool)
+    async def on_list_resources(
+        self, _context: _Request, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        """List files of the workspace, a page at a time."""
+        return await self._files.page(params.cursor if params else None)
+
+    async def on_list_resource_templates(
+        self, _context: _Request, _params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        """Say how the address of a file is written."""
+        return types.ListResourceTemplatesResult(resource_templates=[TEMPLATE])
+
+    async def on_read_resource(
+        self, context: _Request, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult | types.InputRequiredResult:
+        """Read a file of the workspace."""
+        return await self._files.read(str(params.uri), context.protocol_version)
+
+    async def on_list_prompts(
+        self, _context: _Request, _params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        """List the agents whose instructions can be had."""
+        task = types.PromptArgument(name="task", description="What to do")
+        return types.ListPromptsResult(
+            prompts=[
+                types.Prompt(name=preset.name, description=preset.description, arguments=[task])
+                for preset in self._presets.values()
+            ]
+        )
+
+    async def on_get_prompt(
+        self, _context: _Request, params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult | types.InputRequiredResult:
+        """Give an agent's instructions, and the task."""
+        from qianda.agents.loading import instructions
+
+        preset = self._presets.get(params.name)
+        if preset is None:
+            there = ", ".join(self._presets)
+            raise MCPError(types.INVALID_PARAMS, f"There is no prompt {params.name!r}; there are: {there}")
+        text = instructions(preset, self._inside.workspace)
+        text = "\n\n".join(filter(None, [text, (params.arguments or {}).get("task", "")]))
+        message = types.PromptMessage(role="user", content=types.TextContent(text=text))
+        return types.GetPromptResult(description=preset.description, messages=[message])
+
+    @asynccontextmanager
+    async def _live(self, _server: Server[Life]) -> AsyncGenerator[Life]:
+        async with AsyncExitStack() as stack:
+            life = Life(stack)
+            stack.push_async_callback(life.rounds.close)
+            self._lives.add(life)
+            try:
+                yield life
+            finally:
+                self._lives.discard(life)
 
 
-class ProgressListener(Protocol):
-    """The part of the SDK's session that progress is sent by."""
-
-    async def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Send it, when the client wants it."""
-        ...
-
-
-async def _run(
-    tool: Tool, arguments: dict[str, Any], listener: ProgressListener, call_id: str, inside: Context
-) -> ToolResult:
-    """Validate and run one call; what is wrong with it is a result that says so."""
-    try:
-        # Through text, as from a model: the same coercion and the same sentences.
-        valid = tool.read_arguments(json.dumps(arguments))
-    except ToolError as error:
-        return ToolResult(str(error), failed=True)
-    progress = _Progress(listener)
-    context = replace(inside, call_id=call_id, idempotency_key=call_id, progress=progress.say)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(progress.send())
-        result = await tool.call(valid, context)
-        progress.end()
-    return result
+async def _set_level(context: _Request, params: types.SetLevelRequestParams) -> types.EmptyResult:
+    context.lifespan_context.rounds.levels[connection_key(context)] = params.level
+    return types.EmptyResult()
 
 
 class _Progress:
     """Progress of one call on its way to the client; what piles up is sent together."""
 
-    def __init__(self, listener: ProgressListener) -> None:
-        self._listener = listener
+    def __init__(self, call: Call) -> None:
+        self._call = call
         self._texts: list[str] = []
         self._changed = asyncio.Event()
         self._ended = False
@@ -121,37 +252,31 @@ class _Progress:
             texts, self._texts = self._texts, []
             if texts:
                 count += len(texts)
-                await self._listener.report_progress(count, message="\n".join(texts))
+                await self._call.report_progress(count, message="\n".join(texts))
 
 
-def _wire_tool(tool: Tool) -> WireTool:
-    import mcp_types as types
-
+def _wire_tool(tool: Tool) -> types.Tool:
     return types.Tool(
         name=tool.name,
         description=tool.schema.description,
         input_schema=tool.schema.parameters,
-        annotations=types.ToolAnnotations(read_only_hint=tool.read_only, idempotent_hint=tool.idempotent),
+        output_schema=OUTPUT if isinstance(tool, AgentTool) else None,
+        annotations=types.ToolAnnotations(
+            read_only_hint=tool.read_only,
+            idempotent_hint=tool.idempotent,
+            destructive_hint=tool.destructive,
+            open_world_hint=tool.open_world,
+        ),
     )
 
 
-def _blocks(content: Content) -> list[ContentBlock]:
-    import mcp_types as types
-
+def _blocks(content: Content) -> list[types.ContentBlock]:
     if isinstance(content, str):
         return [types.TextContent(text=content)]
-    blocks: list[ContentBlock] = []
-    for part in content:
-        if isinstance(part, TextPart):
-            blocks.append(types.TextContent(text=part.text))
-        else:
-            blocks.append(_media_block(part))
-    return blocks
+    return [types.TextContent(text=part.text) if isinstance(part, TextPart) else _media(part) for part in content]
 
 
-def _media_block(part: MediaPart) -> ContentBlock:
-    import mcp_types as types
-
+def _media(part: MediaPart) -> types.ContentBlock:
     head, separator, data = part.url.partition(";base64,")
     if not (separator and head.startswith("data:")):
         return types.ResourceLink(name=part.type, uri=part.url)

@@ -1,4 +1,4 @@
-"""Serves tools over standard input and output, for one client, until it goes away."""
+"""Serves over standard input and output, for one client, until it goes away."""
 
 from __future__ import annotations
 
@@ -6,56 +6,28 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from qianda.mcp_servers.server import build_server
-from qianda.mcp_servers.targets import load_targets
-from qianda.models.errors import ConfigurationError
-from qianda.tools.sandbox import Sandbox, SandboxMode
+from mcp.server.stdio import stdio_server
+
+from qianda.mcp_servers.server import ToolServer
 
 _GRACE = 3.0  # seconds that running calls have to end after a signal
 
 
-async def serve_stdio(
-    targets: Sequence[str],
-    *,
-    workspace: Path | None = None,
-    read_only: bool = False,
-    sandbox: Sandbox | SandboxMode = "auto",
-) -> None:
+async def serve_stdio(server: ToolServer) -> None:
     """Serve until the client closes our input; what tools print goes to stderr.
 
-    Handles SIGINT and SIGTERM, so it is for a process of its own. Serving is consent: nobody is asked.
+    Handles SIGINT and SIGTERM, so it is for a process of its own.
 
     Args:
-        targets: names of built-in toolsets, and paths of Python files with ``@tool`` functions.
-        workspace: the folder that the tools work in; the current one by default.
-        read_only: offer only the tools that change nothing.
-        sandbox: what their commands run in, as for ``Agent``.
-
-    Raises:
-        ConfigurationError: there is nothing to serve, or the workspace is not a folder.
+        server: what to serve.
     """
-    folder = (workspace or Path.cwd()).resolve()
-    if not folder.is_dir():
-        raise ConfigurationError(f"The workspace {folder} is not a folder")
-    # Before the user's file, whose folder goes in front of the import path.
-    from mcp.server.stdio import stdio_server
-
-    tools = load_targets(targets, read_only=read_only)
-
-    async def serve(incoming: Any, outgoing: Any) -> None:
-        async with contextlib.AsyncExitStack() as closing:
-            server = build_server(tools, workspace=folder, sandbox=sandbox, closing=closing)
-            await server.run(incoming, outgoing, server.create_initialization_options())
-
     try:
         # The SDK keeps stdout for itself while it serves; what a print leaves in the buffer must not come out after it.
         async with stdio_server() as (incoming, outgoing):
             with contextlib.redirect_stdout(sys.stderr):
-                serving = asyncio.create_task(serve(incoming, outgoing))
+                work = server.run(incoming, outgoing, server.create_initialization_options())
+                serving = asyncio.create_task(work)
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, _leave, number, serving)
                 await serving

@@ -19,7 +19,7 @@ from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp_types import AudioContent, CallToolResult, ImageContent, TextContent
 
 from qianda.mcp_servers import list_targets, load_targets
-from qianda.mcp_servers.server import build_server
+from qianda.mcp_servers.server import ToolServer
 from qianda.models.errors import ConfigurationError
 from qianda.tools import TOOLSETS, Context
 from qianda.tools.mcp import MCPServer, MCPToolset
@@ -99,7 +99,7 @@ def same_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def in_memory(*targets: str, workspace: Path, read_only: bool = False) -> Client:
-    return Client(build_server(load_targets(targets, read_only=read_only), workspace=workspace))
+    return Client(ToolServer(load_targets(targets, read_only=read_only), workspace=workspace))
 
 
 def over_stdio(*arguments: str, workspace: Path) -> AbstractAsyncContextManager[Client]:
@@ -219,8 +219,9 @@ def test_read_only_leaves_out_what_may_change_something(my_tools: Path) -> None:
     assert {"read_file"} <= {tool.name for tool in load_targets(["files"], read_only=True)}
     assert all(tool.read_only for tool in load_targets(["files", "shell"], read_only=True))
     assert [tool.name for tool in load_targets([str(my_tools)], read_only=True)] == ["greet"]
-    with pytest.raises(ConfigurationError, match="shell only reads"):
-        load_targets(["shell"], read_only=True)
+    Path("writes.py").write_text("from qianda import tool\n@tool\ndef write() -> str:\n    'Writes.'\n    return ''\n")
+    with pytest.raises(ConfigurationError, match=r"writes\.py only reads"):
+        load_targets(["writes.py"], read_only=True)
 
 
 def test_the_targets_are_listed_with_their_tools() -> None:
@@ -337,7 +338,7 @@ def test_what_tools_print_goes_to_stderr(my_tools: Path, served: Served) -> None
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "closed"])
 def test_a_server_that_has_to_go_takes_its_commands_with_it(how: str, served: Served) -> None:
-    (shell,) = load_targets(["shell"])
+    shell = next(tool for tool in load_targets(["shell"]) if tool.name == "run_command")
     (argument,) = shell.schema.parameters["required"]
     command = f"sleep 60000{os.getpid()}"  # found by its arguments: in a sandbox it does not know its number
     process = served("shell", call={"name": shell.name, "arguments": {argument: f"echo up && exec {command}"}})
