@@ -9,9 +9,9 @@ import re
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from qianda.models.config import SETTINGS, check_value, find_setting, read_config_file
+from qianda.models.config import MCP_SERVERS, SETTINGS, check_value, find_setting, read_config_file
 from qianda.models.errors import ConfigurationError
 
 _HEADER = re.compile(r"^\s*\[")
@@ -62,17 +62,32 @@ def change_setting(path: Path, key: str, value: str | bool | None) -> bool:
         return False
     table, dot, name = key.partition(".")
     old = path.read_text(encoding="utf-8") if path.exists() else ""
-    new = _edit(old, table if dot else "", name if dot else key, None if value is None else _literal(value))
+    new = edit(old, table if dot else "", name if dot else key, None if value is None else literal(value))
+    write_checked(path, new, wanted, key)
+    return True
+
+
+def write_checked(path: Path, text: str, wanted: dict[str, Any], what: str) -> None:
+    """Write a file anew once it is sure that it says what is wanted; only its owner can read one with keys.
+
+    Args:
+        path: the file.
+        text: what it shall hold.
+        wanted: what that has to mean.
+        what: is changed, for the error.
+
+    Raises:
+        ConfigurationError: the edit went wrong, or the file cannot be written.
+    """
     try:
-        understood = tomllib.loads(new) == wanted
+        understood = tomllib.loads(text) == wanted
     except tomllib.TOMLDecodeError:
         understood = False
     if not understood:
         raise ConfigurationError(
-            f"{path} is written in a way that cannot be changed safely", cure=f"Change {key} by hand"
+            f"{path} is written in a way that cannot be changed safely", cure=f"Change {what} by hand"
         )
-    _replace(path, new, private=any(SETTINGS[name].secret for name in wanted))
-    return True
+    replace_file(path, text, private=any(name == MCP_SERVERS or SETTINGS[name].secret for name in wanted))
 
 
 def _with(values: dict[str, Any], key: str, value: str | bool | None) -> dict[str, Any]:
@@ -89,19 +104,40 @@ def _put(values: dict[str, Any], key: str, value: str | bool | None) -> dict[str
     return rest if value is None else {**values, key: value}
 
 
-def _literal(value: str | bool) -> str:
+def literal(value: object) -> str:
+    """A value in TOML, on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, cast('list[object]', value)))}]"
+    if isinstance(value, dict):
+        pairs = cast("dict[str, object]", value).items()
+        return f"{{ {', '.join(f'{literal_key(key)} = {literal(item)}' for key, item in pairs)} }}" if pairs else "{}"
     # JSON's escapes are TOML's, but that TOML also wants DEL escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _edit(text: str, table: str, key: str, literal: str | None) -> str:
+def literal_key(key: str) -> str:
+    """A key in TOML."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else literal(key)
+
+
+def edit(text: str, table: str, key: str, value: str | None) -> str:
+    """TOML with one line of a table changed.
+
+    Args:
+        text: the whole file.
+        table: the table's name as it stands between brackets; "" for the top.
+        key: the key.
+        value: the value in TOML; None removes it.
+    """
     # Not splitlines: TOML's lines end only here, and a value may hold what Python takes for an end of line.
     lines = text.removesuffix("\n").split("\n") if text else []
     headers = [number for number, line in enumerate(lines) if _HEADER.match(line)]
     if table:
-        start = next((n for n in headers if re.match(rf"^\s*\[\s*{table}\s*\]", lines[n])), None)
+        start = next((n for n in headers if re.match(rf"^\s*\[\s*{re.escape(table)}\s*\]", lines[n])), None)
         if start is None:
             lines += [*([""] if lines else []), f"[{table}]"]
             start = len(lines) - 1
@@ -110,13 +146,13 @@ def _edit(text: str, table: str, key: str, literal: str | None) -> str:
         first = 0
     end = next((number for number in headers if number >= first), len(lines))
     place = next((number for number in range(first, end) if _key_of(lines[number]) == key), None)
-    name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _literal(key)
+    name = literal_key(key)
     if place is not None:
-        lines[place : place + 1] = [] if literal is None else [f"{name} = {literal}"]
-    elif literal is not None:
+        lines[place : place + 1] = [] if value is None else [f"{name} = {value}"]
+    elif value is not None:
         while end > first and not lines[end - 1].strip():
             end -= 1
-        lines.insert(end, f"{name} = {literal}")
+        lines.insert(end, f"{name} = {value}")
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -131,7 +167,7 @@ def _key_of(line: str) -> str | None:
     return literal if bare is None else bare
 
 
-def _replace(path: Path, text: str, *, private: bool) -> None:
+def replace_file(path: Path, text: str, *, private: bool) -> None:
     """Write the file anew in one step; readable by its owner only when it holds keys."""
     temporary = None
     try:

@@ -231,14 +231,10 @@ def chosen_sandbox(choices: Choices, config: Config) -> Sandbox | Literal["off"]
 
 
 def _mcp_servers(choices: Choices, notify: Notify) -> list[MCPServer]:
-    """The MCP servers of the command line, and those of a folder that is trusted."""
-    if not choices.mcp and not (choices.workspace / ".mcp.json").exists():
-        return []
-    from qianda.tools.mcp import MCPServer, load_mcp_json
-    from qianda.tools.trust import is_trusted
+    """The MCP servers of the command line, and those that are configured and may run."""
+    from qianda.tools.mcp import MCPServer
+    from qianda.tools.mcp.approvals import usable_servers
+    from qianda.tools.mcp.logins import with_login
 
-    servers = [MCPServer.parse(command) for command in choices.mcp]
-    if is_trusted(choices.workspace):
-        return servers + load_mcp_json(choices.workspace, notify=notify)
-    notify("This folder brings MCP servers (.mcp.json), which are not used until you say: qianda trust")
-    return servers
+    named = [with_login(MCPServer.parse(command)) for command in choices.mcp]
+    return named + usable_servers(choices.workspace, notify)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import typer
 
-from qianda.cli.exits import DONE, REFUSED
+from qianda.cli.exits import DONE, REFUSED, complain
 from qianda.cli.terminal import clean, is_terminal
 from qianda.models.errors import ConfigurationError
+from qianda.tools.mcp.approvals import approve, state_of
+from qianda.tools.mcp.configured import configured_servers
 from qianda.tools.trust import fingerprint, is_trusted, what_folder_brings
 from qianda.tools.trust import trust as trust_folder
 
@@ -22,11 +24,14 @@ def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
     """
     seen = fingerprint(workspace)
     brought = what_folder_brings(workspace)
+    servers = [server for server in configured_servers(workspace, complain) if server.scope == "project"]
+    pending = [server for server in servers if state_of(server, workspace) == "pending approval"]
+    brought += [f"{server.path.name}: MCP server {server.name}: {server.shown()}" for server in servers]
     folder = clean(str(workspace))
     if not brought:
         typer.echo(f"{folder} brings no MCP servers, settings or agents; there is nothing to trust")
         return DONE
-    known = is_trusted(workspace)
+    known = is_trusted(workspace) and not pending
     typer.echo(f"{folder} {'is trusted' if known else 'is not trusted'}. It brings:")
     for line in brought:
         typer.echo(f"  {clean(line)}")
@@ -38,5 +43,7 @@ def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
         if not typer.confirm("Trust this? Its commands will then be started by qianda"):
             return REFUSED
     trust_folder(workspace, seen=seen)
+    for server in pending:
+        approve(server, workspace)
     typer.echo("Trusted, until one of these files changes")
     return DONE

@@ -17,6 +17,7 @@ PermissionMode = Literal["read-only", "ask", "edits", "auto"]
 APIS = ("chat", "completions")
 PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "edits", "auto")  # from tight to loose
 _RULES = ("allow", "ask", "deny")
+MCP_SERVERS = "mcp_servers"  # a table that is no setting: see qianda.tools.mcp.configured
 SandboxMode = Literal["on", "auto", "off"]
 
 
@@ -187,6 +188,7 @@ def load_config(workspace: Path, *, trusted: bool = False) -> Config:
         values = read_config_file(path)
         if values is None:
             continue
+        values.pop(MCP_SERVERS, None)
         config = replace(config, files=(*config.files, path))
         config = _merge(config, values, str(path)) if path == user or trusted else _tighten(config, values, path)
     return _environment(config)
@@ -212,7 +214,8 @@ def read_config_file(path: Path) -> dict[str, Any] | None:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}", cure="Correct it, or remove it") from error
     for key, value in values.items():
-        check_value(key, value, str(path))
+        if key != MCP_SERVERS:
+            check_value(key, value, str(path))
     return values
 
 

@@ -1,4 +1,4 @@
-"""Which folders may bring MCP servers, settings and agents: asked once, and again when what they bring changes."""
+"""Which folders may bring settings and agents: asked once, and again when what they bring changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shlex
 import tempfile
 import tomllib
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any, cast
 from qianda.models.config import data_dir, project_config_path, read_config_file
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.content import visible
-from qianda.tools.mcp.mcp_json import MCP_JSON, other_transport, read_entries
 
 # What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
-BROUGHT_FILES = (MCP_JSON, ".qianda/config.toml")
+BROUGHT_FILES = (".qianda/config.toml",)
 AGENTS = ".qianda/agents"  # with all that lies beside and below them: what their Python files import
 
 
@@ -56,7 +54,8 @@ def what_folder_brings(folder: Path) -> list[str]:
     """What a person should see before trusting a folder: one line per file or command.
 
     Returns:
-        Such as ``.mcp.json: server time runs uvx mcp-server-time``; empty when the folder brings nothing.
+        Such as ``.qianda/config.toml: settings``; empty when there is nothing. MCP servers are approved one by one:
+            ``qianda.tools.mcp.approvals``.
 
     Raises:
         ConfigurationError: something there cannot be read.
@@ -65,7 +64,7 @@ def what_folder_brings(folder: Path) -> list[str]:
     for name in BROUGHT_FILES:
         if not (folder / name).is_file():
             continue
-        lines += _servers(folder) if name == MCP_JSON else [f"{name}: {line}" for line in _settings(folder)]
+        lines += [f"{name}: {line}" for line in _settings(folder)]
     try:
         lines += [line for name in _agent_files(folder) for line in _agent(folder, name)]
     except OSError as error:
@@ -123,25 +122,6 @@ def _settings(folder: Path) -> list[str]:
         return [error.message]
     rules: dict[str, list[str]] = values.get("rules", {})
     return ["settings", *(f"lets run unasked: {text}" for text in rules.get("allow", ()))]
-
-
-def _servers(folder: Path) -> list[str]:
-    try:
-        entries = read_entries(folder)
-    except ConfigurationError as error:
-        return [f"{MCP_JSON}: {error.message}"]
-    lines: list[str] = []
-    for name, entry in entries.items():
-        if other := other_transport(entry):
-            lines.append(f"{MCP_JSON}: server {name} is reached by {other}, which is not supported yet")
-            continue
-        args = entry.get("args")
-        words = [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
-        env = entry.get("env")
-        variables = " ".join(f"{key}=…" for key in cast("dict[str, object]", env)) if isinstance(env, dict) else ""
-        command = shlex.join(str(word) for word in words)
-        lines.append(f"{MCP_JSON}: server {name} runs {variables + ' ' if variables else ''}{command}")
-    return lines or [f"{MCP_JSON}: no servers"]
 
 
 def _key(folder: Path) -> str:

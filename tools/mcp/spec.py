@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from qianda.models.errors import ConfigurationError
 
@@ -26,6 +27,8 @@ _VALUE_OPTIONS = {
     "--from", "--with", "--python", "-p", "--package", "--directory", "--project", "--index-url", "--index", "--cwd",
     "-e", "--env", "-v", "--volume", "--mount", "--name", "--network", "--cache-dir", "--prefix", "-X", "-W",
 }  # fmt: skip
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_PLAIN_LABELS = {"mcp", "api", "www", "server", "sse", ""}  # of an address: they do not tell whose it is
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
@@ -50,6 +53,7 @@ class MCPServer:
         trusted: its word counts: what it calls read-only runs unasked, what is safe to repeat is repeated after a
             lost connection.
         sampling: replies that it may ask of our model; 0 and it is not told that it could.
+        source: the file that it is written in; "" for none.
     """
 
     name: str
@@ -67,17 +71,20 @@ class MCPServer:
     exclude: tuple[str, ...] = ()
     trusted: bool = False
     sampling: int = 0
+    source: str = ""
 
     @classmethod
     def parse(cls, text: str) -> MCPServer:
-        """Read ``command args`` as a shell would split them; ``NAME=value`` in front sets variables.
+        """Read an address, or ``command args`` as a shell would split them; ``NAME=value`` in front sets variables.
 
         Args:
-            text: such as ``uvx mcp-server-time --local-timezone UTC``.
+            text: such as ``uvx mcp-server-time --local-timezone UTC`` or ``https://example.org/mcp``.
 
         Raises:
-            ConfigurationError: there is no command, or a quote is not closed.
+            ConfigurationError: there is no command, no host in the address, or a quote is not closed.
         """
+        if _URL.match(text.strip()):
+            return cls(name=name_of_url(text.strip()), url=text.strip())
         try:
             words = shlex.split(text)
         except ValueError as error:
@@ -92,39 +99,6 @@ class MCPServer:
             )
         return cls(name=name_of(words), command=tuple(words), env=env)
 
-    @classmethod
-    def from_mapping(cls, name: str, entry: Mapping[str, Any]) -> MCPServer:
-        """Read an entry of ``mcpServers``: command, args, env, cwd and timeout; other keys are ignored.
-
-        Args:
-            name: the entry's key.
-            entry: the entry; ``timeout`` is in milliseconds, as other hosts have it.
-
-        Raises:
-            ConfigurationError: a value has the wrong type.
-        """
-        command = entry.get("command")
-        if not isinstance(command, str) or not command.strip():
-            raise ConfigurationError(f"MCP server {name!r}: command must be a text, such as uvx")
-        args, cwd = entry.get("args", []), entry.get("cwd")
-        env: object = entry.get("env") or {}
-        if not _is_texts(args):
-            raise ConfigurationError(f"MCP server {name!r}: args must be a list of texts")
-        if not isinstance(env, Mapping) or not _is_texts(list(cast("Mapping[str, object]", env).values())):
-            raise ConfigurationError(f"MCP server {name!r}: env must map names to texts")
-        if cwd is not None and not isinstance(cwd, str):
-            raise ConfigurationError(f"MCP server {name!r}: cwd must be a text")
-        timeout = entry.get("timeout")
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0):
-            raise ConfigurationError(f"MCP server {name!r}: timeout must be a number of milliseconds")
-        return cls(
-            name=name,
-            command=(command, *cast("list[str]", args)),
-            env=dict(cast("Mapping[str, str]", env)),
-            cwd=cwd,
-            timeout=timeout / 1000 if timeout else CONNECT_TIMEOUT,
-        )
-
 
 def name_of(command: Sequence[str]) -> str:
     """A short name for a command: ``uvx mcp-server-time`` is ``time``, ``python /x/my_tools.py`` is ``my_tools``."""
@@ -135,6 +109,26 @@ def name_of(command: Sequence[str]) -> str:
     word = re.sub(r"\.(py|js|mjs|cjs|ts|exe|sh)$", "", word)
     short = re.sub(r"^(mcp[-_.]server|server|mcp)[-_.]|[-_.](mcp[-_.]server|mcp|server)$", "", word)
     return re.sub(r"[^A-Za-z0-9_-]+", "_", short).strip("_-") or "server"
+
+
+def name_of_url(url: str) -> str:
+    """A short name for an address: ``https://mcp.linear.app/mcp`` is ``linear``, ``http://[::1]/notes/mcp`` ``notes``.
+
+    Raises:
+        ConfigurationError: it has no host, or a port that is none.
+    """
+    unreadable = ConfigurationError(f"The address {url!r} cannot be read", cure="Write it like https://example.org/mcp")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise unreadable from None
+    if not host or port == 0:
+        raise unreadable
+    labels = host.split(".")
+    own = [] if host[-1].isdigit() or ":" in host else labels[:-1]  # a number has no name, nor has what ends a name
+    words = [word for word in (*own, *reversed(parts.path.split("/"))) if word.lower() not in _PLAIN_LABELS]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", words[0] if words else "").strip("_-") or "server"
 
 
 def _what_runs(arguments: Sequence[str]) -> str:
@@ -149,7 +143,3 @@ def _what_runs(arguments: Sequence[str]) -> str:
                 return word
             first = word == "tool"
     return ""
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value))
