@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qianda.models.config import data_dir
-from qianda.tools import Context, move_file
+from qianda.tools import Context, Permissions, Rules, move_file
 from qianda.tools.builtin import trash
 from qianda.tools.undo import undo
 from qianda.tools.undo_steps import Steps
@@ -91,3 +91,21 @@ async def test_the_trash_forgets_what_is_old(steps: Steps) -> None:
     await move(steps, path="src/a.txt")
     (new,) = (data_dir() / "trash").iterdir()
     assert (new / "a.txt").exists()
+
+
+@pytest.mark.parametrize("denied", ["write_file(src/a.txt)", "read_file(src/a.txt)", "write_file(new/a.txt)"])
+async def test_a_rule_for_a_file_holds_for_what_moves_it(steps: Steps, denied: str) -> None:
+    permissions = Permissions(Rules("auto", deny=[denied]), workspace=steps.workspace)
+    (steps.workspace / "new").mkdir()
+    assert permissions.judge(move_file, {"path": "src/a.txt", "to": "new"}).action == "deny"
+    assert permissions.judge(move_file, {"path": "c.txt", "to": "new/b.txt"}).action == "allow"
+    if "src" in denied:
+        assert permissions.judge(move_file, {"path": "src", "to": "lib"}).action == "deny"
+        assert permissions.judge(move_file, {"path": "src"}).action == "deny"
+
+
+async def test_a_folder_with_keys_is_not_moved_unasked(steps: Steps) -> None:
+    permissions = Permissions("edits", workspace=steps.workspace)
+    assert permissions.judge(move_file, {"path": "src", "to": "lib"}).action == "allow"
+    (steps.workspace / "src/.env").touch()
+    assert permissions.judge(move_file, {"path": "src", "to": "lib"}).action == "ask"

@@ -19,7 +19,12 @@ _LARGEST_DIFFED = 1_000_000  # characters; difflib takes its time on more
 _LONGEST_DIFF = 60  # lines
 
 
-@tool(parallel=False, consent=False, origin="built-in", effects=lambda given: Effects(writes=(given["path"],)))
+@tool(
+    parallel=False,
+    consent=False,
+    origin="built-in",
+    effects=lambda given: Effects(reads=(given["path"],), writes=(given["path"],)),
+)
 def edit_file(path: str, old_text: str, new_text: str, context: Context, replace_all: bool = False) -> str:
     """Replace text in a file.
 

@@ -28,7 +28,7 @@ _LARGEST_KEPT = 50_000_000  # bytes; undo holds a file's content in memory
     parallel=False,
     consent=False,
     origin="built-in",
-    effects=lambda given: Effects(writes=(given["path"], *filter(None, (given.get("to", "").strip(),)))),
+    effects=lambda given: _effects(given["path"], given.get("to", "").strip()),
 )
 def move_file(path: str, context: Context, to: str = "") -> str:
     """Move or rename a file; without `to` it goes to the trash.
@@ -52,6 +52,11 @@ def move_file(path: str, context: Context, to: str = "") -> str:
     if to.strip():
         return f"Moved {name} to {shown(context.workspace, target)}"
     return f"Moved {name} to the trash ({f'too large for undo: it is {target}' if large else 'undo brings it back'})"
+
+
+def _effects(path: str, to: str) -> Effects:
+    """What is moved can be read under its new name; where that is a folder, it lies in it."""
+    return Effects(reads=(path,), writes=(path, to, f"{to}/{Path(path).name}") if to else (path,))
 
 
 def _place(workspace: Path, path: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ _HARMLESS = Verdict("allow", rule="it changes nothing")
 _CONSENT = Verdict("allow", rule="the user's own tool")
 _AUTO = Verdict("allow", rule='mode "auto"')
 _SAID = Verdict("allow", rule="allowed before in this session")
+_MOST_MOVED = 2_000  # files of a folder; more are not moved at once
 _NAMES = {"read": "read_file", "write": "write_file"}  # a rule for these holds for every way to read and write
 
 
@@ -74,6 +76,14 @@ class Permissions:
         if doubt := call.doubt():
             return doubt
         return _CONSENT if tool.consent else call.by_mode(self.mode)
+
+    def vouched(self, tool: Tool, arguments: dict[str, Any], effects: Effects) -> bool:
+        """Whether a person let exactly this call run, or by a rule this command or every call of the tool."""
+        if self._remembered and _key(tool, arguments) in self._remembered:
+            return True
+        rules = [rule for rule in self.rules("allow") if rule.fits_tool(tool.name)] if self._rules else ()
+        command = effects.command.strip()
+        return any(not rule.pattern or (command and rule.exact == command) for rule in rules)
 
     def remember(self, tool: Tool, arguments: dict[str, Any], scope: Scope = "session", rule: str = "") -> None:
         """Do not ask again for exactly this call, or for what a rule fits; never for a whole tool.
@@ -157,6 +167,9 @@ class _Call:
         self._allow = [rule for rule in allow if rule.fits_tool(tool.name, *_NAMES.values())]
         self.what = f"{tool.name} ({tool.origin})" if tool.origin else tool.name
         self._paths = [("read", path) for path in effects.reads] + [("write", path) for path in effects.writes]
+        # With a folder goes what lies in it, and may get a name that no rule knows.
+        inside = [str(file) for path in effects.writes for file in _files_in(permissions.resolve(path))]
+        self._paths += [(kind, path) for path in inside for kind in _NAMES]
         self._command = Command(effects.command, permissions.workspace) if effects.command.strip() else None
 
     @property
@@ -296,6 +309,12 @@ class _Call:
         for redirection in command.redirections():
             for path in command.files(redirection.target):
                 yield self._path_part("write" if redirection.writes else "read", path, mode)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """The files below a folder that is moved or thrown away as a whole, as many as can be."""
+    every = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return islice(every, _MOST_MOVED)
 
 
 def _key(tool: Tool, arguments: dict[str, Any]) -> tuple[str, str]:
