@@ -250,14 +250,14 @@ def test_what_a_folder_brings_is_used_after_trust_only(scripted: Scripted) -> No
     server = scripted("ok", "ok")
     done = run(server, "Hi")
     assert (done.returncode, done.stdout) == (0, "ok\n")
-    assert "qianda trust" in done.stderr
+    assert "qianda mcp approve x" in done.stderr
     assert not marker.exists()
     unasked = qianda("trust")
     assert (unasked.returncode, unasked.stderr.count("\n")) == (2, 1)
     assert "qianda trust --yes" in unasked.stderr
     trusted = qianda("trust", "--yes")
     assert trusted.returncode == 0
-    assert "x runs" in trusted.stdout
+    assert "MCP server x: " in trusted.stdout
     run(server, "Hi")
     assert marker.exists()
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp import MCPServer, load_mcp_json
 from qianda.tools.mcp.content import visible
-from qianda.tools.mcp.failures import log_tail, start_failure
+from qianda.tools.mcp.failures import start_failure
 from qianda.tools.mcp.mcp_tool import model_name
+from qianda.tools.mcp.server_log import ServerLog
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,22 @@ def test_a_command_gets_a_short_name(command: str, name: str) -> None:
     assert MCPServer.parse(command).name == name
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://mcp.linear.app/mcp", "linear"),
+        ("https://api.githubcopilot.com/mcp/", "githubcopilot"),
+        ("http://127.0.0.1:8000/notes/mcp", "notes"),
+        ("http://[::1]:9/sse", "server"),
+        ("http://localhost:9/mcp", "server"),
+    ],
+)
+def test_an_address_is_a_server_with_a_short_name(address: str, name: str) -> None:
+    server = MCPServer.parse(f" {address} ")
+
+    assert (server.name, server.url, server.command) == (name, address, ())
+
+
 def test_a_command_is_split_as_a_shell_does_it() -> None:
     server = MCPServer.parse("TOKEN=a=b LANG='zh CN' python 'my server.py' --say \"你好\"")
 
@@ -48,7 +65,7 @@ def test_a_command_is_split_as_a_shell_does_it() -> None:
     assert server.env == {"TOKEN": "a=b", "LANG": "zh CN"}
 
 
-@pytest.mark.parametrize("command", ["", "   ", "KEY=value", "python 'unclosed"])
+@pytest.mark.parametrize("command", ["", "   ", "KEY=value", "python 'unclosed", "http://", "https://x:port/"])
 def test_a_command_without_a_program_is_refused(command: str) -> None:
     with pytest.raises(ConfigurationError):
         MCPServer.parse(command)
@@ -61,7 +78,7 @@ def test_any_command_gives_a_usable_name_or_a_clear_refusal(command: str) -> Non
     except ConfigurationError:
         return
     assert re.fullmatch(r"[A-Za-z0-9_-]+", server.name)
-    assert server.command
+    assert server.command or server.url
 
 
 def write(folder: Path, servers: object) -> None:
@@ -87,7 +104,14 @@ def test_mcp_json_is_read_with_its_variables(tmp_path: Path, monkeypatch: pytest
     )
 
     assert load_mcp_json(tmp_path) == [
-        MCPServer("weather", ("uvx", "weather", "--key=secret", ""), {"KEY": "secret"}, cwd="sub", timeout=5.0)
+        MCPServer(
+            "weather",
+            ("uvx", "weather", "--key=secret", ""),
+            {"KEY": "secret"},
+            cwd="sub",
+            call_timeout=5.0,
+            source=str(tmp_path / ".mcp.json"),
+        )
     ]
 
 
@@ -102,24 +126,36 @@ def test_an_unset_variable_is_an_error_that_names_it(tmp_path: Path) -> None:
         load_mcp_json(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("entry", "kind"),
-    [
-        ({"type": "http", "url": "https://x"}, "http"),
-        ({"type": "sse", "url": "https://x"}, "sse"),
-        ({"url": "x"}, "remote"),
-    ],
-)
-def test_other_transports_are_skipped_aloud(tmp_path: Path, entry: dict[str, str], kind: str) -> None:
-    write(tmp_path, {"far": entry, "near": {"command": "x"}})
+def test_each_server_fails_alone(tmp_path: Path) -> None:
+    write(tmp_path, {"unset": {"command": "${NOT_SET_ANYWHERE}"}, "list": ["x"], "near": {"command": "x"}})
     said: list[str] = []
 
     servers = load_mcp_json(tmp_path, notify=said.append)
 
     assert [server.name for server in servers] == ["near"]
-    assert len(said) == 1
-    assert "'far'" in said[0]
-    assert kind in said[0]
+    assert len(said) == 2
+    assert "NOT_SET_ANYWHERE" in said[0]
+    assert "'list'" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "transport"),
+    [
+        ({"type": "http", "url": "https://x/mcp"}, "http"),
+        ({"type": "streamable-http", "url": "https://x/mcp"}, "http"),
+        ({"type": "sse", "url": "https://x/mcp"}, "sse"),
+        ({"transport": "sse", "url": "https://x/mcp"}, "sse"),
+        ({"url": "https://x/mcp"}, ""),
+        ({"httpUrl": "https://x/mcp"}, "http"),
+    ],
+)
+def test_servers_at_addresses(tmp_path: Path, entry: dict[str, str], transport: str) -> None:
+    write(tmp_path, {"far": {**entry, "headers": {"X-Key": "${UNSET_HERE:-k}"}}})
+
+    (server,) = load_mcp_json(tmp_path)
+
+    assert (server.url, server.transport, server.command) == ("https://x/mcp", transport, ())
+    assert server.headers == {"X-Key": "k"}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +171,11 @@ def test_other_transports_are_skipped_aloud(tmp_path: Path, entry: dict[str, str
         '{"mcpServers": {"a": {"command": "x", "env": {"K": 1}}}}',
         '{"mcpServers": {"a": {"command": "x", "cwd": 1}}}',
         '{"mcpServers": {"a": {"command": "x", "timeout": -1}}}',
+        '{"mcpServers": {"a": {"type": "websocket", "url": "wss://x"}}}',
+        '{"mcpServers": {"a": {"url": "ftp://x"}}}',
+        '{"mcpServers": {"a": {"url": "https://x:port"}}}',
+        '{"mcpServers": {"a": {"url": "https://x", "headers": ["a"]}}}',
+        '{"mcpServers": {"a": {"command": "x", "includeTools": "y"}}}',
     ],
 )
 def test_a_wrong_mcp_json_is_one_line_about_what_is_wrong(tmp_path: Path, text: str) -> None:
@@ -171,15 +212,15 @@ def test_a_server_for_the_first_sdk_is_told_how_to_get_it(last_words: str, hint:
     assert ("uvx --with 'mcp<2' mcp-server-sqlite --db-path 'my db'" in str(error)) is hint
 
 
-def test_the_telling_line_of_a_log_is_found(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(
-        b"old Error: not this\n--- start\nnode:internal\nError: Cannot find module 'x'\n  at f\xff\n\nNode v24\n"
-    )
-
-    assert log_tail(log, log.read_bytes().index(b"---")) == "Error: Cannot find module 'x'"
-    assert log_tail(log, log.stat().st_size) == ""
-    assert log_tail(tmp_path / "none", 0) == ""
+def test_the_telling_line_of_a_log_is_found() -> None:
+    log = ServerLog(MCPServer("s", ("x",)))
+    with log.opened():
+        assert log.tail() == ""
+        assert log.file is not None
+        log.file.write(b"node:internal\nError: Cannot find module 'x'\n  at f\xff\n\nNode v24\n")
+        assert log.tail() == "Error: Cannot find module 'x'"
+    with log.opened():
+        assert log.tail() == ""
 
 
 def test_names_of_tools_are_what_models_take_and_stay_apart() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from qianda.models.config import data_dir
 from qianda.models.errors import ConfigurationError
 from qianda.tools.trust import fingerprint, is_trusted, trust, what_folder_brings
 
-SERVERS = {"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time", "a b"], "env": {"KEY": "s3cret"}}}}
+AGENT = ".qianda/agents/reviewer.toml"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     place = tmp_path / "项目"
-    (place / ".qianda").mkdir(parents=True)
-    (place / ".mcp.json").write_text(json.dumps(SERVERS))
+    (place / AGENT).parent.mkdir(parents=True)
+    (place / AGENT).write_text('tools = ["files"]\n')
     (place / ".qianda/config.toml").write_text('model = "qwen3-8b"\n')
     return place
 
@@ -37,29 +37,29 @@ def test_a_folder_is_trusted_from_when_someone_says_so(folder: Path) -> None:
     assert is_trusted(folder)
 
 
-def test_what_a_folder_brings_shows_commands_but_no_values(folder: Path) -> None:
+def test_what_a_folder_brings_is_listed(folder: Path) -> None:
     assert what_folder_brings(folder) == [
-        ".mcp.json: server time runs KEY=… uvx mcp-server-time 'a b'",
         ".qianda/config.toml: settings",
+        f"{AGENT}: agent reviewer",
+        f"{AGENT}: has the tools files",
     ]
 
 
 def test_what_a_folder_allows_is_shown(folder: Path) -> None:
     (folder / ".qianda/config.toml").write_text('[rules]\nallow = ["run_command(make *)"]\ndeny = ["fetch"]\n')
-    assert what_folder_brings(folder)[1:] == [
+    assert what_folder_brings(folder)[:2] == [
         ".qianda/config.toml: settings",
         ".qianda/config.toml: lets run unasked: run_command(make *)",
     ]
 
 
-def test_a_command_cannot_hide_from_the_person_who_decides(tmp_path: Path) -> None:
-    servers = {"mcpServers": {"a": {"command": "sh", "args": ["-c", "rm\u202e -rf\u200b ~\nls"]}}}
-    (tmp_path / ".mcp.json").write_text(json.dumps(servers))
+def test_a_command_cannot_hide_from_the_person_who_decides(folder: Path) -> None:
+    (folder / AGENT).write_text('mcp_servers = ["sh -c \'rm\u202e -rf\u200b ~\\nls\'"]')
 
-    assert what_folder_brings(tmp_path) == [".mcp.json: server a runs sh -c 'rm -rf ~\\nls'"]
+    assert what_folder_brings(folder)[-1] == f"{AGENT}: starts sh -c 'rm -rf ~\\nls'"
 
 
-@pytest.mark.parametrize("name", [".mcp.json", ".qianda/config.toml"])
+@pytest.mark.parametrize("name", [AGENT, ".qianda/config.toml"])
 def test_any_change_ends_the_trust_and_the_old_content_has_it_again(folder: Path, name: str) -> None:
     trust(folder)
     before = (folder / name).read_text()
@@ -72,20 +72,16 @@ def test_any_change_ends_the_trust_and_the_old_content_has_it_again(folder: Path
     assert is_trusted(folder)
 
 
-def test_content_cannot_move_from_one_file_to_the_other(tmp_path: Path) -> None:
-    (tmp_path / ".mcp.json").write_text("{}")
-    trust(tmp_path)
-    (tmp_path / ".mcp.json").unlink()
-    (tmp_path / ".qianda").mkdir()
-    (tmp_path / ".qianda/config.toml").write_text("{}")
+def test_content_cannot_move_from_one_file_to_the_other(folder: Path) -> None:
+    trust(folder)
+    (folder / AGENT).rename(folder / AGENT.replace("reviewer", "coder"))
 
-    assert not is_trusted(tmp_path)
+    assert not is_trusted(folder)
 
 
 def test_trust_is_for_one_folder_by_any_path(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "copy"
-    other.mkdir()
-    (other / ".mcp.json").write_text((folder / ".mcp.json").read_text())
+    shutil.copytree(folder, other)
     (tmp_path / "link").symlink_to(folder)
     trust(folder)
     monkeypatch.chdir(folder)
@@ -97,8 +93,8 @@ def test_trust_is_for_one_folder_by_any_path(folder: Path, tmp_path: Path, monke
 
 def test_several_folders_are_kept_and_the_store_is_private(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.mkdir()
-    (other / ".mcp.json").write_text("{}")
+    (other / ".qianda").mkdir(parents=True)
+    (other / ".qianda/config.toml").write_text("thinking = true")
     trust(folder)
     trust(other)
 
@@ -127,22 +123,21 @@ def test_a_decision_that_cannot_be_stored_is_said(folder: Path) -> None:
     assert not is_trusted(folder)
 
 
-def test_what_cannot_be_read_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".mcp.json").write_text("{}")
-    trust(tmp_path)
+def test_what_cannot_be_read_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust(folder)
 
     def refuse(_path: Path) -> bytes:
         raise PermissionError("no")  # root reads everything, so the file's mode would not do
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert not is_trusted(tmp_path)
+    assert not is_trusted(folder)
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        trust(tmp_path)
+        trust(folder)
 
 
 def test_what_changed_while_it_was_shown_is_not_trusted(folder: Path) -> None:
     seen = fingerprint(folder)
-    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"time": {"command": "rm", "args": ["-rf", "/"]}}}))
+    (folder / AGENT).write_text('mcp_servers = ["rm -rf /"]')
     with pytest.raises(ConfigurationError, match="changed while it was shown"):
         trust(folder, seen=seen)
     assert not is_trusted(folder)
