@@ -302,6 +302,8 @@ class Run(Generic[T]):
         clock = asyncio.timeout(limits.seconds)
         try:
             async with clock:
+                if resources.mcp is not None:
+                    self._prompt = await resources.mcp.attached(self._prompt)
                 self._start(resources)
                 answer = await run_loop(self, resources)
             self._end("length" if answer.cut else "done", answer)

@@ -236,7 +236,7 @@ class MCPConnection:
                 self._give_up(f"{words}; it is not started again, so its tools cannot be used any more")
                 return
             if self._came_up:
-                self._notify(f"{words}; it is started again")
+                self._notify(f"{words}; {'it is started again' if self.server.command else 'it is tried again'}")
             await asyncio.sleep(BACKOFF[tries])
             tries += 1
 

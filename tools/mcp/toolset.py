@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qianda.models.errors import ToolError
+from qianda.models.messages import Content
 from qianda.tools.mcp.connection import MCPConnection
 from qianda.tools.mcp.mcp_tool import MCPTool, model_name
+from qianda.tools.mcp.offers import attach
 from qianda.tools.mcp.orphans import sweep
 from qianda.tools.mcp.resource_tools import resource_tools
 from qianda.tools.mcp.spec import MCPServer
@@ -99,6 +101,14 @@ class MCPToolset:
     def servers(self) -> list[MCPServer]:
         """The servers, by the names that they have here."""
         return list(self._servers)
+
+    async def attached(self, prompt: Content) -> Content:
+        """A prompt with the resources that it mentions as ``@server:uri``.
+
+        Raises:
+            ToolError: one of them cannot be read.
+        """
+        return await attach(self, prompt)
 
     def connection(self, server: str) -> MCPConnection:
         """The connection to a server.
