@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from qianda.tools import files, shell
 from qianda.tools.named import tools_named
 from qianda.tools.qwen_agent import QwenAgentTool, as_qwen_agent, qwen_agent_tool
 
+HOUSE = Path(__file__).parent.parent
 HERMES = '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>'
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -188,6 +190,39 @@ async def weather(city: str, days: int = 1) -> str:
     if city == "Atlantis":
         raise ValueError("no such city")
     return f"sunny in {city} for {days}"
+
+
+PROGRAMS = re.findall(r"```python\n(.*?)```", (HOUSE / "docs/qwen-agent.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+async def run_program(program: str, server: LoopbackServer, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run one of the document, here: importing Qwen-Agent once more would take seconds."""
+    program = program.replace("http://127.0.0.1:8000", server.origin)
+    await asyncio.to_thread(exec, compile(program, "docs/qwen-agent.md", "exec"), {"__name__": "__main__"})
+    return capsys.readouterr().out
+
+
+async def test_the_program_with_its_tool(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ScriptedServer(Turn(calls=[Call("price", {"product": "kettle"})]), "19.50") as server:
+        monkeypatch.setenv("QIANDA_SERVER", server.url)
+        assert await run_program(PROGRAMS[0], server, capsys) == "19.50\n"
+        assert server.requests[1]["messages"][-1]["content"] == '{"price":19.5,"product":"kettle"}'
+
+
+async def test_the_program_with_its_assistant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [
+        HERMES % ("weather", '{"city": "Hangzhou"}'),
+        HERMES % ("guide", '{"prompt": "Hangzhou"}'),
+        "A hat.",
+        "No.",
+    ]
+    async with ScriptedServer(*turns) as server:
+        monkeypatch.setenv("QIANDA_SERVER", server.url)
+        assert await run_program(PROGRAMS[1], server, capsys) == "No.\n"
+        assert "Hangzhou: sunny" in str(server.requests[1]["messages"])
+        assert "A hat." in str(server.requests[3]["messages"])
 
 
 def assistant(server: ScriptedServer, *tools: Any) -> Any:
@@ -411,6 +446,15 @@ async def test_audio_goes_to_dashscope_by_name(monkeypatch: pytest.MonkeyPatch, 
         {"text": "What is it?"},
         {"audio": "data:audio/wav;base64,UklGRg=="},
     ]
+
+
+@pytest.mark.usefixtures("dashscope")
+async def test_the_program_with_its_backend(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with DashScope([{"content": "I am Qwen."}]) as server:
+        monkeypatch.setenv("DASHSCOPE_HTTP_URL", f"{server.origin}/api/v1")
+        assert await run_program(PROGRAMS[2].replace("sk-…", "sk-test"), server, capsys) == "I am Qwen.\n"
 
 
 @pytest.mark.usefixtures("dashscope")

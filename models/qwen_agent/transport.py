@@ -138,7 +138,7 @@ async def _from_thread(make: Callable[[], Iterator[list[Any]]], patience: float 
 def _hearing(model: Any) -> Any:
     """The backend; the one for audio takes audio, which Qwen-Agent up to 0.0.34 takes out of its messages."""
     if model.model_type == "qwenaudio_dashscope" and not model.support_audio_input:
-        own: Any = type(model)
+        own = cast("Any", type(model))
         model.__class__ = type(own.__name__, (own,), {"support_audio_input": True})
     return model
 
