@@ -169,11 +169,32 @@ class Agent(Generic[T]):
         Raises:
             JournalError: the record cannot be opened or read.
         """
+        return Session(self, name, self._lasting())
+
+    def resume(self, run_id: str, *, context: Any = None) -> Run[T]:
+        """Go on with a run that was interrupted, also in an earlier process; used like what ``stream`` gives.
+
+        Replies and calls that are recorded are not repeated. A call that was in flight is made again if its tool is
+        read-only or idempotent; else the model is told that its outcome is unknown. Approvals stay as they were given.
+
+        Args:
+            run_id: the run. The record is this agent's journal, or the user's own when it has none.
+            context: as for ``run``.
+
+        Raises:
+            ConfigurationError: there is no such run, or it is done.
+            JournalError: the record cannot be opened or read.
+        """
+        from qianda.agents.resumed import resume_run
+
+        return resume_run(self, self._lasting(), run_id, context)
+
+    def _lasting(self) -> Journal:
         if self._record is None:
             from qianda.models.config import data_dir
 
             self._record = open_journal(self._journal or data_dir() / "journal.db")
-        return Session(self, name, self._record)
+        return self._record
 
     async def __aenter__(self) -> Self:
         await self._here().acquire()

@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qianda.agents.conversation import UNKNOWN_OUTCOME
@@ -28,6 +29,7 @@ from qianda.tools.remembered import remembered
 from qianda.tools.results import ToolResult
 from qianda.tools.secrets import redact
 from qianda.tools.tool import Tool
+from qianda.tools.undo_steps import Step
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
@@ -129,6 +131,7 @@ class _Call:
         self._rule = ""  # what of the permissions let it run
         self._started = 0.0
         self._executed = False
+        self._stepped = False
 
     async def run_to_message(self) -> ToolMessage:
         """Handle the call; the only errors that leave are the journal's."""
@@ -139,7 +142,11 @@ class _Call:
         tool = self.tool
         repeat = "safe" if tool and (tool.read_only or tool.idempotent) else "unknown"
         try:
-            arguments, refused = await self._permitted()
+            # Of a resumed run: what was decided is not asked for again.
+            begun = run.resumed and self._resources.journal.find(run.id, self._key)
+            arguments, refused = {}, None
+            if not begun or (begun.state == "started" and repeat == "safe"):
+                arguments, refused = await self._permitted()
 
             async def work() -> ToolResult:
                 self._executed = True
@@ -153,6 +160,7 @@ class _Call:
             )
         except OutcomeUnknown:
             outcome = ToolResult(UNKNOWN_OUTCOME, failed=True)
+            self._resources.journal.finish(run.id, self._key, "tool", outcome)
         self._report(outcome)
         return ToolMessage(call.id, call.name, outcome.content, outcome.outcome)
 
@@ -174,6 +182,13 @@ class _Call:
             fields = {"content": outcome.content, "seconds": seconds, "replayed": not self._executed}
             run.emit(CallFinished, call_id=call.id, name=call.name, rule=outcome.rule, **fields)
 
+    def _note_step(self, step: Step) -> None:
+        """Record, once, which step of undo this call is: a rewind takes it back."""
+        if not self._stepped:
+            self._stepped = True
+            data = {"call": self._key, "run": self._run.id, "step": step.number}
+            self._resources.journal.note(self._run.id, "files", data)
+
     async def _noted(self, tool: Tool, arguments: dict[str, Any]) -> ToolResult:
         """Run the tool; what it changes is kept, so that it can be undone."""
         if tool.read_only:
@@ -181,11 +196,17 @@ class _Call:
         steps = self._run.steps
         if not tool.effects(arguments).command:
             step = steps.begin(tool.name, scanned=False)
+
+            def changing(path: Path) -> None:
+                self._note_step(step)
+                step.changing(path)
+
             try:
-                return await tool.call(arguments, replace(self._context(), changing=step.changing))
+                return await tool.call(arguments, replace(self._context(), changing=changing))
             finally:
                 step.end()
         step = await asyncio.to_thread(steps.begin, tool.name, scanned=True)
+        self._note_step(step)
         try:
             return await tool.call(arguments, replace(self._context(), changing=step.changing))
         finally:

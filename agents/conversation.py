@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, count
 
 import orjson
@@ -84,7 +84,7 @@ def closed(messages: Iterable[Message]) -> list[Message]:
 
 
 def from_records(records: Iterable[Record]) -> list[Message]:
-    """The messages of one run, read back from its record.
+    """The messages of one run, read back from its record, with the history that it was given.
 
     Raises:
         JournalError: the record cannot be read.
@@ -93,7 +93,9 @@ def from_records(records: Iterable[Record]) -> list[Message]:
     calls: tuple[ToolCall, ...] = ()
     results: dict[int, ToolMessage] = {}
     for record in records:
-        if record.kind == "tool" and record.state == "finished":
+        if record.kind == "history":
+            messages += history_of([record])
+        elif record.kind == "tool" and record.state == "finished":
             index = int(record.key.rpartition("/")[2])
             result = read_back(record.data, ToolResult)
             results[index] = ToolMessage(calls[index].id, calls[index].name, result.content, result.outcome)
@@ -103,7 +105,8 @@ def from_records(records: Iterable[Record]) -> list[Message]:
             if record.kind == "input":
                 messages.append(UserMessage(read_content(record.data)))
             elif record.kind == "answer":  # given by a call
-                messages.append(AssistantMessage(orjson.loads(record.data)))
+                answer = AssistantMessage(orjson.loads(record.data))
+                messages += [] if messages[-1:] == [answer] else [answer]  # noted again by a resumed run
             else:
                 turn = int(record.key.rpartition("/")[2])
                 message = reply_message(read_back(record.data, Reply), record.run_id, turn)
@@ -111,6 +114,17 @@ def from_records(records: Iterable[Record]) -> list[Message]:
                 if calls or message.content:  # an empty reply was asked for again
                     messages.append(message)
     return messages + [results[index] for index in sorted(results)]
+
+
+def history_of(records: Iterable[Record]) -> list[Message]:
+    """The conversation that a run was given to go on with, where it is recorded."""
+    noted = next((record.data for record in records if record.kind == "history"), b"[]")
+    return list(read_back(b'{"messages":%b}' % noted, _History).messages)
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    messages: tuple[Message, ...]
 
 
 def read_content(data: bytes) -> Content:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import orjson
 
 from qianda.models.errors import JournalError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 Repeat = Literal["safe", "unknown"]
@@ -28,7 +34,9 @@ class Record:
     Args:
         run_id: the run.
         key: for a step, its place in the run (``turn/3`` or ``turn/3/call/0``); else "".
-        kind: ``start``, ``input``, ``model``, ``tool``, ``approval``, ``answer`` or ``finish``.
+        kind: what it is of: ``start``, ``setup``, ``history``, ``input``, ``model``, ``tool``, ``approval``,
+            ``question``, ``output``, ``files``, ``answer``, ``resume``, ``finish``. Readers pass over kinds that they
+            do not know.
         state: ``started`` and ``finished`` for a step, ``noted`` for everything else.
         time: seconds since the epoch.
         data: JSON text.
@@ -46,7 +54,12 @@ class Journal(ABC):
     """Where runs are recorded; safe for many runs at once within one event loop.
 
     ``open_journal`` makes one: in memory, or in an SQLite file that outlives the process.
+
+    Attributes:
+        lasting: it outlives the process, so that what only later processes need is worth writing.
     """
+
+    lasting: ClassVar[bool] = False
 
     @abstractmethod
     def append(self, record: Record) -> None:
@@ -62,7 +75,27 @@ class Journal(ABC):
 
     @abstractmethod
     def runs(self, session: str) -> list[str]:
-        """The runs of a session, oldest first."""
+        """The runs of a session, oldest first; a run without one is a session of its own name."""
+
+    @abstractmethod
+    def session_of(self, run_id: str) -> str | None:
+        """The session that a run is in; None when there is no such run."""
+
+    @abstractmethod
+    def move(self, run_id: str, session: str) -> None:
+        """Put a run into another session."""
+
+    @abstractmethod
+    def claim(self, run_id: str) -> None:
+        """Take over a run that was interrupted, so that nobody else does.
+
+        Raises:
+            JournalError: it is going on, in this process or another.
+        """
+
+    def batch(self) -> AbstractContextManager[None]:
+        """All that is written inside is written, or nothing, where the journal can do that."""
+        return nullcontext()
 
     @abstractmethod
     def close(self) -> None:
@@ -110,8 +143,16 @@ class Journal(ABC):
             raise OutcomeUnknown(f"Step {key} was started before and did not finish; whether it took effect is unknown")
         self.append(Record(run_id, key, kind, "started", time.time(), b"null"))
         result = await work()
-        self.append(Record(run_id, key, kind, "finished", time.time(), orjson.dumps(result)))
+        self.finish(run_id, key, kind, result)
         return result
+
+    def finish(self, run_id: str, key: str, kind: str, result: Any) -> None:
+        """Commit the result of a step.
+
+        Raises:
+            JournalError: it could not be written.
+        """
+        self.append(Record(run_id, key, kind, "finished", time.time(), orjson.dumps(result)))
 
     def find(self, run_id: str, key: str) -> Record | None:
         """The last record of a step: ``finished`` if it has finished, else ``started``, or None."""
@@ -128,12 +169,24 @@ def read_back(data: bytes, returns: type[T]) -> T:
     Raises:
         JournalError: the record does not hold one.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(returns).validate_json(data)
+        return _adapter(returns).validate_json(data)
     except ValidationError as error:
         raise JournalError(f"The record does not hold a {returns.__name__}: {error.errors()[0]['msg']}") from error
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time and is safe in file names."""
+    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(4).hex()
 
 
 class MemoryJournal(Journal):
@@ -142,7 +195,8 @@ class MemoryJournal(Journal):
     def __init__(self) -> None:
         self._runs: dict[str, list[Record]] = {}
         self._steps: dict[tuple[str, str], Record] = {}
-        self._sessions: dict[str | None, list[str]] = {}
+        self._sessions: dict[str, list[str]] = {}
+        self._going: set[str] = set()
 
     def append(self, record: Record) -> None:
         """Keep a record."""
@@ -153,7 +207,13 @@ class MemoryJournal(Journal):
         if record.key:
             self._steps[record.run_id, record.key] = record
         elif record.kind == "start":
-            self._sessions.setdefault(orjson.loads(record.data).get("session"), []).append(record.run_id)
+            start = orjson.loads(record.data)
+            session = record.run_id if start.get("session") is None else start["session"]
+            self._sessions.setdefault(session, []).append(record.run_id)
+            if "forked_from" not in start:
+                self._going.add(record.run_id)
+        elif record.kind == "finish":
+            self._going.discard(record.run_id)
 
     def records(self, run_id: str) -> Iterable[Record]:
         """The records of a run."""
@@ -162,6 +222,21 @@ class MemoryJournal(Journal):
     def runs(self, session: str) -> list[str]:
         """The runs of a session, oldest first."""
         return list(self._sessions.get(session, ()))
+
+    def session_of(self, run_id: str) -> str | None:
+        """The session that a run is in."""
+        return next((session for session, runs in self._sessions.items() if run_id in runs), None)
+
+    def move(self, run_id: str, session: str) -> None:
+        """Put a run into another session."""
+        self._sessions[self.session_of(run_id) or ""].remove(run_id)
+        self._sessions.setdefault(session, []).append(run_id)
+
+    def claim(self, run_id: str) -> None:
+        """Take over a run."""
+        if run_id in self._going:
+            raise JournalError(f"The run {run_id} is still going on", cure="Wait for its end, or stop it")
+        self._going.add(run_id)
 
     def find(self, run_id: str, key: str) -> Record | None:
         """The last record of a step."""

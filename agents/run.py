@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import weakref
 from collections import deque
@@ -15,28 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from qianda.agents.conversation import answered, valid_content, valid_text
-from qianda.agents.journal import Journal
+from qianda.agents.journal import Journal, new_run_id
 from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
 from qianda.agents.open_questions import OpenQuestions
 from qianda.agents.output import Answer
+from qianda.agents.reply_events import reply_events
 from qianda.agents.resources import Resources
 from qianda.agents.result import RunResult, T
 from qianda.models.errors import JournalError, LimitReached
-from qianda.models.events import (
-    ArgumentsDelta,
-    Discarded,
-    Event,
-    InputReceived,
-    Notice,
-    RunFinished,
-    RunStarted,
-    TextDelta,
-    ThinkingDelta,
-    UsageReported,
-)
+from qianda.models.events import Event, InputReceived, Notice, RunFinished, RunStarted, UsageReported
 from qianda.models.messages import Content, Message, SystemMessage, Usage, UserMessage
-from qianda.models.reply import CallPiece, Piece, ReasoningPiece, Reset, TextPiece
+from qianda.models.reply import Piece
 from qianda.tools.permissions import Decision
 from qianda.tools.questions import Answer as UserAnswer
 from qianda.tools.undo_steps import Steps
@@ -67,9 +56,11 @@ class Run(Generic[T]):
         self.context = context
         self.usage = Usage()
         self.cost: float | None = None
+        self.history = tuple(history)
         self.conversation: list[Message] = list(history)
         self.questions = OpenQuestions(self)
         self._agent = agent
+        self.resumed = False
         self._prompt = valid_content(prompt)
         self.session = session
         self._journal = journal
@@ -205,6 +196,22 @@ class Run(Generic[T]):
 
         return undo(self.id, step)
 
+    def fork(self, at: int | None = None) -> Run[T]:
+        """Another run that shares the beginning of this one: a session of its own, whose files are the same.
+
+        Args:
+            at: how many replies of the model, with the results of their calls, they share; None for all.
+
+        Raises:
+            ConfigurationError: there were not so many.
+            RuntimeError: the run has not begun.
+        """
+        from qianda.agents.resumed import fork_run
+
+        if self._resources is None:
+            raise RuntimeError("A run is forked once it has begun")
+        return fork_run(self, self._agent, self._resources.journal, at)
+
     # What the loop uses.
 
     @cached_property
@@ -222,25 +229,10 @@ class Run(Generic[T]):
             self._wake.set()
 
     def show(self, pieces: Sequence[Piece]) -> None:
-        """Give out the pieces of a reply; neighbours of one kind go as one event."""
-        if not self._watched:
-            return
-        kind: type[ThinkingDelta | TextDelta] | None = None
-        text = ""
-        for piece in pieces:
-            this = _DELTAS.get(type(piece))
-            if text and kind and this is not kind:
-                self.emit(kind, text=text)
-                text = ""
-            if isinstance(piece, TextPiece | ReasoningPiece):
-                kind = this
-                text += piece.text
-            elif isinstance(piece, Reset):
-                self.emit(Discarded, reason="what looked like the answer was thinking")
-            elif isinstance(piece, CallPiece):
-                self.emit(ArgumentsDelta, index=piece.index, name=piece.name, text=piece.arguments)
-        if text and kind:
-            self.emit(kind, text=text)
+        """Give out the pieces of a reply."""
+        if self._watched:
+            for kind, fields in reply_events(pieces):
+                self.emit(kind, **fields)
 
     def add_usage(self, usage: Usage) -> None:
         """Count a reply."""
@@ -327,13 +319,21 @@ class Run(Generic[T]):
             self.conversation = [m for m in self.conversation if not isinstance(m, SystemMessage)]
             self.conversation.insert(0, SystemMessage(resources.instructions))
             self._system = 1
-        note = {"session": self.session, "server": endpoint.title, "model": endpoint.model}
-        resources.journal.note(self.id, "start", note | {"workspace": valid_text(str(resources.workspace))})
+        self._note_start(resources)
         self.emit(RunStarted, server=endpoint.title, model=endpoint.label, why=endpoint.why)
         while self._watched and resources.notices:  # said once, by the first run that is watched
             self.emit(Notice, text=resources.notices.pop(0))
         self.take_input(self._prompt)
         self.emit(InputReceived, content=self._prompt)
+
+    def _note_start(self, resources: Resources) -> None:
+        endpoint, journal = resources.client.endpoint, resources.journal
+        note = {"session": self.session, "server": endpoint.title, "model": endpoint.model}
+        journal.note(self.id, "start", note | {"workspace": valid_text(str(resources.workspace))})
+        if journal.lasting:  # for other processes: to export, and to go on without the caller
+            journal.note(self.id, "setup", {"instructions": resources.instructions, "tools": resources.schemas})
+            if self.history and self.session is None:
+                journal.note(self.id, "history", self.history)
 
     def _end(
         self,
@@ -378,11 +378,3 @@ class Run(Generic[T]):
             # A record that cannot be written any more must not hide why the run ended.
             with suppress(JournalError):
                 self._resources.journal.note(self.id, "finish", {"finish": finish, "message": message})
-
-
-_DELTAS: dict[type[Piece], type[ThinkingDelta | TextDelta]] = {ReasoningPiece: ThinkingDelta, TextPiece: TextDelta}
-
-
-def new_run_id() -> str:
-    """A name for a run that sorts by time and is safe in file names."""
-    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(4).hex()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
 
 from qianda.agents.conversation import closed, from_records
 from qianda.agents.journal import Journal
+from qianda.agents.journal_forks import Point, Rewound, fork_session, rewind_session
 from qianda.agents.result import RunResult, T
 from qianda.agents.run import Run
 from qianda.models.errors import ConfigurationError
@@ -29,10 +31,13 @@ class Session(Generic[T]):
         self.name = name
         self._agent = agent
         self._journal = journal
+        self._read()
+
+    def _read(self) -> None:
         self._run: Run[T] | None = None
         self._earlier: list[Message] = []
-        for run_id in journal.runs(name):
-            self._earlier += closed(from_records(journal.records(run_id)))
+        for run_id in self._journal.runs(self.name):
+            self._earlier += closed(from_records(self._journal.records(run_id)))
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -59,9 +64,56 @@ class Session(Generic[T]):
         """
         return self._next(prompt, context, watched=True)
 
-    def _next(self, prompt: str | Sequence[Part], context: Any, *, watched: bool) -> Run[T]:
+    def resume(self, *, context: Any = None) -> Run[T]:
+        """Go on with the last run, which was interrupted; see ``Agent.resume``.
+
+        Raises:
+            ConfigurationError: there is none, or it is done.
+        """
+        from qianda.agents.resumed import resume_run
+
+        runs = self._journal.runs(self.name)
+        if not runs:
+            raise ConfigurationError(f"The session {self.name!r} has no run", cure="Begin it by a prompt")
+        self._run = resume_run(self._agent, self._journal, runs[-1], context)
+        return self._run
+
+    def fork(self, name: str | None = None, *, at: Point | None = None) -> Session[T]:
+        """Another session that shares the beginning of this one.
+
+        Args:
+            name: what it is called; by default this one's name and a number.
+            at: what they share: ``2`` for two prompts with their answers, ``"2.5"`` for one prompt and five replies to
+                the second; None for all.
+
+        Raises:
+            ConfigurationError: the name is taken, or there is no such point.
+        """
+        name = name or next(new for number in count(2) if not self._journal.runs(new := f"{self.name}-{number}"))
+        fork_session(self._journal, self.name, name, at)
+        return Session(self._agent, name, self._journal)
+
+    def rewind(self, to: Point, *, files: bool = False) -> Rewound:
+        """Take the conversation back; as it was it stays in a session of another name.
+
+        Args:
+            to: how much of it is kept, as in ``fork``.
+            files: also take back what the rest changed in files, as far as nobody else changed them since.
+
+        Raises:
+            ConfigurationError: there is no such point, or a run of this session is still going on.
+        """
+        self._check_idle()
+        rewound = rewind_session(self._journal, self.name, to, files=files)
+        self._read()
+        return rewound
+
+    def _check_idle(self) -> None:
         if self._run is not None and self._run.going_on:
             raise ConfigurationError("A run of this session is still going on", cure="Wait for it, or steer it")
+
+    def _next(self, prompt: str | Sequence[Part], context: Any, *, watched: bool) -> Run[T]:
+        self._check_idle()
         content = prompt if isinstance(prompt, str) else tuple(prompt)
         history = self.messages
         self._run = Run(

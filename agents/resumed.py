@@ -1,0 +1,144 @@
+"""Going on with a run that was interrupted: the loop takes the recorded path again, and does what was not done yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from qianda.agents.conversation import closed, from_records, history_of, read_content
+from qianda.agents.journal import Journal, Record
+from qianda.agents.journal_forks import copy_run, cut
+from qianda.agents.resources import Resources
+from qianda.agents.result import T
+from qianda.agents.run import Run
+from qianda.models.errors import ConfigurationError
+from qianda.models.events import Event, Notice, RunFinished, RunStarted
+from qianda.models.messages import Content, Message, UserMessage
+
+if TYPE_CHECKING:
+    from qianda.agents.agent import Agent
+
+
+class Resumed(Run[T]):
+    """A run that goes on where its record ends; made by ``agent.resume``, ``session.resume`` and ``run.fork``.
+
+    Replies and calls that are in the record are not repeated. A call that was in flight is made again if its tool is
+    read-only or idempotent; else the model is told that its outcome is unknown.
+    """
+
+    def __init__(
+        self,
+        agent: Agent[T],
+        run_id: str,
+        journal: Journal,
+        *,
+        history: Sequence[Message],
+        context: Any,
+        session: str | None = None,
+        watched: bool = True,
+    ) -> None:
+        records = list(journal.records(run_id))
+        self._said = _inputs(records)
+        if not self._said[0]:
+            raise ConfigurationError(f"The run {run_id} never began", cure="Run its prompt again")
+        prompt = self._said[0][0]
+        super().__init__(
+            agent, prompt, history=history, context=context, watched=watched, session=session, journal=journal
+        )
+        self.id = run_id
+        self.resumed = True
+        self._replies = sum(record.kind == "model" and record.state == "finished" for record in records)
+        self._calls = sum(record.kind == "tool" and record.state == "finished" for record in records)
+        self._steps = max(
+            (orjson.loads(record.data)["step"] for record in records if record.kind == "files"), default=0
+        )
+        self._turn = 0
+        self._quiet = False
+
+    def emit(self, kind: type[Event], **fields: Any) -> None:
+        """Give out an event, but none of what was given out before."""
+        if not self._quiet or kind in (RunStarted, RunFinished):
+            super().emit(kind, **fields)
+
+    def _note_start(self, resources: Resources) -> None:
+        resources.journal.claim(self.id)
+        resources.journal.note(self.id, "resume", {"replies": self._replies, "calls": self._calls})
+        self.steps.count = self._steps
+
+    @property
+    def has_steering(self) -> bool:
+        """Whether something was said that the model has not read."""
+        return bool(self._said and self._said[0]) or super().has_steering
+
+    def take_steering(self) -> None:
+        """Move what was said at this place into the conversation, then what is said now."""
+        for content in self._said.popleft() if self._said else ():
+            self.conversation.append(UserMessage(content))
+        self._turn += 1
+        self._quiet = self._turn < self._replies
+        if self._turn == self._replies:
+            done = f"{self._replies} replies and {self._calls} calls"
+            self.emit(Notice, text=f"Resumed: {done} were done before and are not repeated")
+        super().take_steering()
+
+    def take_input(self, content: Content) -> None:
+        """Put a user message into the conversation, and into the record unless it is there."""
+        if self._said and self._said[0] and self._said[0][0] == content:
+            self._said[0].popleft()
+            self.conversation.append(UserMessage(content))
+        else:
+            super().take_input(content)
+
+
+def _inputs(records: Iterable[Record]) -> deque[deque[Content]]:
+    """What was said before each reply of the model."""
+    places: deque[deque[Content]] = deque([deque()])
+    begun: set[str] = set()
+    for record in records:
+        if record.kind == "input":
+            places[-1].append(read_content(record.data))
+        elif record.kind == "model" and record.key not in begun:
+            begun.add(record.key)
+            places.append(deque())
+    return places
+
+
+def resume_run(agent: Agent[T], journal: Journal, run_id: str, context: Any = None) -> Run[T]:
+    """A run that goes on with a recorded one.
+
+    Raises:
+        ConfigurationError: there is no such run, or it is done.
+    """
+    session = journal.session_of(run_id)
+    if session is None:
+        raise ConfigurationError(f"There is no run {run_id}", cure="See them: qianda sessions list")
+    if is_done(journal, run_id):
+        raise ConfigurationError(f"The run {run_id} is done", cure="Go on with its session by a new prompt")
+    history: list[Message] = []
+    for earlier in journal.runs(session):
+        if earlier == run_id:
+            break
+        history += closed(from_records(journal.records(earlier)))
+    history += history_of(journal.records(run_id))
+    return Resumed(agent, run_id, journal, history=history, context=context, session=session)
+
+
+def is_done(journal: Journal, run_id: str) -> bool:
+    """Whether a run came to its answer."""
+    ends = [record for record in journal.records(run_id) if record.kind in ("finish", "resume")]
+    return bool(ends) and ends[-1].kind == "finish" and orjson.loads(ends[-1].data)["finish"] in ("done", "length")
+
+
+def fork_run(run: Run[T], agent: Agent[T], journal: Journal, at: int | None) -> Run[T]:
+    """A new run that shares the beginning of another; see ``Run.fork``."""
+    records = list(journal.records(run.id))
+    if at is not None:
+        records, _ = cut(records, at)
+    with journal.batch():
+        run_id = copy_run(journal, records, None)
+        if run.history and journal.lasting and not history_of(records):
+            journal.note(run_id, "history", list(run.history))
+    return Resumed(agent, run_id, journal, history=run.history, context=run.context)
