@@ -12,6 +12,7 @@ from typing import Any
 from qianda.models.errors import ConfigurationError
 
 _LOCK = threading.Lock()
+_loaded: set[str] = set()  # sys.modules also has those that another thread is still importing
 
 
 def load_qwen_agent(module: str = "qwen_agent") -> Any:
@@ -27,7 +28,7 @@ def load_qwen_agent(module: str = "qwen_agent") -> Any:
     Raises:
         ConfigurationError: it is not installed, or cannot be imported.
     """
-    if module not in sys.modules:
+    if module not in _loaded:
         with _LOCK:
             failures: list[Exception] = []
             thread = threading.Thread(target=_import, args=(module, failures), name="import qwen_agent", daemon=True)
@@ -38,6 +39,7 @@ def load_qwen_agent(module: str = "qwen_agent") -> Any:
                 f"Qwen-Agent cannot be imported: {type(failures[0]).__name__}: {failures[0]}",
                 cure="pip install --upgrade qianda qwen-agent",
             ) from failures[0]
+        _loaded.add(module)
     return sys.modules[module]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from qianda.models.errors import ConfigurationError
+from qianda.models.qwen_agent.translation import through_openai
 from qianda.models.resolve import Endpoint
 from qianda.models.servers import ServerKind, server_kinds
 
@@ -29,12 +30,14 @@ def qwen_agent_server(
     """
     from qianda.models.qwen_agent.transport import QwenAgentTransport
 
+    api_key: str | None = None
     if isinstance(backend, Mapping):
         settings = dict(cast("Mapping[str, Any]", backend))
         model, kind = str(settings.get("model") or ""), str(settings.get("model_type") or "")
         address = settings.get("model_server") or settings.get("base_url") or ""
-        backend = settings
-        kind = kind or ("oai" if str(address).startswith("http") else "qwen_dashscope")
+        backend, api_key = settings, settings.get("api_key")
+        deduced = "oai" if str(address).startswith("http") else "qwen_dashscope"  # as Qwen-Agent does
+        kind = kind or ("azure" if "azure_endpoint" in settings else deduced)
     elif callable(getattr(backend, "chat", None)):
         model, kind = str(getattr(backend, "model", "")), str(getattr(backend, "model_type", ""))
     else:
@@ -46,6 +49,7 @@ def qwen_agent_server(
         kind=_kind(kind),
         model=model or kind,
         why=why,
+        api_key=api_key,  # so that it is kept out of what is shown and recorded
         window=window,
         transport=QwenAgentTransport(backend),
     )
@@ -54,7 +58,7 @@ def qwen_agent_server(
 def _kind(model_type: str) -> ServerKind:
     """What a kind of backend takes, in the words of the table of servers."""
     studio = server_kinds()["modelstudio"] if "dashscope" in model_type else None
-    openai = model_type.endswith("oai")
+    openai = through_openai(model_type)
     return ServerKind(
         kind="qwen-agent",
         title=f"Qwen-Agent ({model_type})",

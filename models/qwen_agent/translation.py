@@ -66,6 +66,11 @@ def _item(part: dict[str, Any]) -> dict[str, Any]:
     return {kind.removesuffix("_url"): part[kind]["url"] if kind.endswith("_url") else part[kind]}
 
 
+def through_openai(model_type: str) -> bool:
+    """Whether a kind of backend goes through the SDK of OpenAI."""
+    return model_type.endswith(("oai", "azure"))
+
+
 def to_settings(body: Mapping[str, Any], own: Mapping[str, Any], *, raw: bool, openai: bool) -> dict[str, Any]:
     """The settings of one request.
 

@@ -13,7 +13,7 @@ import orjson
 
 from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
 from qianda.models.qwen_agent.loading import load_qwen_agent
-from qianda.models.qwen_agent.translation import Changes, to_messages, to_settings
+from qianda.models.qwen_agent.translation import Changes, through_openai, to_messages, to_settings
 
 _NETWORK = frozenset(("aiohttp", "httpcore", "httpx", "openai", "requests", "urllib3", "websocket"))
 
@@ -53,7 +53,7 @@ class QwenAgentTransport(httpx2.AsyncBaseTransport):
             functions=functions if body.get("tool_choice") != "none" else None,
             stream=True,
             extra_generate_cfg=to_settings(
-                body, model.generate_cfg, raw=model.use_raw_api, openai=model.model_type.endswith("oai")
+                body, model.generate_cfg, raw=model.use_raw_api, openai=through_openai(model.model_type)
             ),
         )
 
