@@ -81,8 +81,8 @@ async def test_a_change_of_folder_lasts(conversation: Conversation) -> None:
     assert await conversation.shell("cd ../..; trap 'echo mine' EXIT") == "mine\n[exit code 0, in src/deep er]"
     assert await conversation.shell("cd ../..") == "(no output)\n[exit code 0]"
     alone = Conversation(conversation.workspace, None)
-    assert await alone.shell("cd src") == "(no output)\n[exit code 0, in src]"
-    assert await alone.shell("true") == "(no output)\n[exit code 0]"
+    assert await alone.shell("cd src") == "(no output)\n[exit code 0]"  # which no other call knows of
+    assert await alone.shell("pwd") == f"{conversation.workspace}\n[exit code 0]"
 
 
 async def test_a_folder_outside_or_gone_is_left(conversation: Conversation) -> None:

@@ -76,7 +76,7 @@ async def run_command(
     failed = not end.startswith("exit code 0")
     if failed and sandbox is not None and (reason := sandbox.explain(text)):
         text += f"\n{reason}"
-    where = f", in {memory.folder}" if memory.folder else ""
+    where = f", in {memory.folder}" if memory.folder and context.closing is not None else ""
     if output.missing:
         where += f"; {output.total:,} characters were printed, {output.missing:,} in the middle are lost"
     return ToolResult(f"{text}\n[{end}{where}{left}]", failed=failed)
