@@ -16,6 +16,7 @@ from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
 from qianda.agents.kept import RecordedTexts
 from qianda.agents.ladder import Ladder
+from qianda.agents.provenance import NOBODY_TO_AGREE
 from qianda.agents.questions import Questions
 from qianda.agents.resources import Resources
 from qianda.models.errors import ConfigurationError, ToolError
@@ -24,7 +25,7 @@ from qianda.models.formats.arguments import fitted
 from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
 from qianda.models.reply import BrokenCall
 from qianda.tools.context import Context
-from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.permissions import ApprovalRequest, Decision, Verdict
 from qianda.tools.remembered import remembered
 from qianda.tools.results import ToolResult
 from qianda.tools.secrets import redact
@@ -256,13 +257,27 @@ class _Call:
             judged = {**arguments, "folder": folder}
             effects = replace(effects, command=f"cd {shlex.quote(folder)} && {effects.command}")
         verdict = permissions.judge(self.tool, judged, effects)
+        carried = None
+        if (
+            verdict.action == "allow"
+            and permissions.mode == "auto"
+            and not permissions.vouched(self.tool, judged, effects)
+        ):
+            carried = self._run.origins.carried(
+                self.tool, arguments, effects, conversation=self._run.conversation, resources=self._resources
+            )
+            if carried is not None:
+                verdict = Verdict("ask", f"{self.tool.name}: {carried}", "whose words these are")
         self._rule = verdict.rule
         if verdict.action == "allow":
             return arguments, None
         if verdict.action == "deny":
             return {}, ToolResult(f"Denied: {verdict.reason}", failed=True, denied_by="rule", rule=verdict.rule)
-        rule = permissions.rule_for(self.tool, effects)
+        rule = permissions.rule_for(self.tool, effects) if carried is None or effects.command else ""
         decision = await self._ask(self.tool, judged, verdict.reason, rule if permissions.saves else "")
+        if not decision.allowed and carried is not None and decision.by == "nobody":
+            said = f"Denied: {verdict.reason}, and {NOBODY_TO_AGREE}"
+            return {}, ToolResult(said, failed=True, denied_by="nobody", rule=rule or self.tool.name)
         if not decision.allowed:
             why = f": {decision.reason}" if decision.reason else ". Do not try it another way; go on without it"
             said = "Denied" if decision.by == "nobody" else "The user said no"
@@ -273,6 +288,8 @@ class _Call:
             permissions.remember(self.tool, judged, decision.scope, rule)
         except ConfigurationError as error:
             self._run.emit(Notice, text=str(error))
+        if carried is not None:
+            self._run.origins.agree(arguments)
         return arguments, None
 
     async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str, rule: str) -> Decision:

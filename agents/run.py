@@ -19,6 +19,7 @@ from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
 from qianda.agents.open_questions import OpenQuestions
 from qianda.agents.output import Answer
+from qianda.agents.provenance import Origins
 from qianda.agents.reply_events import reply_events
 from qianda.agents.resources import Resources
 from qianda.agents.result import RunResult, T
@@ -213,6 +214,11 @@ class Run(Generic[T]):
         return fork_run(self, self._agent, self._resources.journal, at)
 
     # What the loop uses.
+
+    @cached_property
+    def origins(self) -> Origins:
+        """Knows whose words are whose in the conversation."""
+        return Origins()
 
     @cached_property
     def steps(self) -> Steps:
