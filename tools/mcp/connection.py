@@ -33,6 +33,7 @@ BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each attempt to come back after a lost connection."""
 STEADY = 60.0
 """Seconds after which a server that ends has not ended "again"."""
+_TRIM = 5.0  # seconds between two looks at how long the log is
 _MAX_PAGES = 100  # of tools; a list without end is cut here
 _logger = logging.getLogger("qianda.tools.mcp")
 
@@ -269,7 +270,11 @@ class MCPConnection:
                 self._chore(self._listen(client))
             for uri in self._watchers:
                 self._chore(self._subscribe(client, uri))
-            await self._down.wait()
+            while not self._down.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_TRIM):
+                        await self._down.wait()
+                self._log.trim()
 
     def _lose(self, client: Client | None = None) -> None:
         """The connection is lost; of a client that was replaced meanwhile this is no news."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Generator
@@ -40,18 +41,25 @@ class ServerLog:
     def opened(self) -> Generator[None]:
         """Have the file open, with a line about this start."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.path.exists() or self.path.stat().st_size > MAX_LOG
-        with self.path.open("wb" if fresh else "ab", buffering=0) as self.file:
+        with self.path.open("ab", buffering=0) as self.file:
             self.path.chmod(0o600)
+            self.trim()
             what = " ".join(self._server.command) or self._server.url or "in this process"
             self.file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n".encode())
-            self._start = self.file.tell()
+            self._start = os.fstat(self.file.fileno()).st_size
             yield
+
+    def trim(self) -> None:
+        """Begin the log anew when it is too long; the server writes on at its new end."""
+        if self.file is not None and os.fstat(self.file.fileno()).st_size > MAX_LOG:
+            self.file.truncate(0)
+            self._start = 0
 
     async def message(self, params: LoggingMessageNotificationParams) -> None:
         """Write down what the server said by the protocol."""
         said = params.data if isinstance(params.data, str) else orjson.dumps(params.data, default=str).decode()
-        if self.file is not None and not self.file.closed and self.file.tell() < MAX_LOG:
+        if self.file is not None and not self.file.closed:
+            self.trim()
             self.file.write(f"[{params.level}] {params.logger or ''} {said}\n".encode(errors="replace"))
 
     def tail(self) -> str:
@@ -59,7 +67,7 @@ class ServerLog:
         try:
             with self.path.open("rb") as file:
                 file.seek(max(self._start, self.path.stat().st_size - _TAIL))
-                text = file.read().decode(errors="replace")
+                text = file.read(_TAIL).decode(errors="replace")
         except OSError:
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
