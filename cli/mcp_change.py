@@ -17,7 +17,6 @@ from qianda.cli.terminal import clean, is_terminal
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp import approvals
 from qianda.tools.mcp.configured import Configured, Scope, server_of
-from qianda.tools.mcp.content import visible
 from qianda.tools.mcp.dialects import NAME, Entry
 from qianda.tools.mcp.known import KnownServer
 from qianda.tools.mcp.logins import forget_login
@@ -158,7 +157,7 @@ def _ask_all(servers: Sequence[Configured], workspace: Path, *, yes: bool) -> in
         if approvals.state_of(server, workspace) in ("pending approval", "disabled"):
             what = "asks" if server.entry.get("url") else "runs"
             typer.echo(f"{name} of {clean(str(server.path))} {what}:")
-            typer.echo(f"  {clean(visible(server.shown()).replace(chr(10), chr(92) + 'n'))}")
+            typer.echo(f"  {clean(server.shown())}")
             if not _agreed("Let it be used in this folder?", yes=yes):
                 code = REFUSED
                 continue

@@ -16,7 +16,6 @@ from qianda.cli.mcp_show import all_servers
 from qianda.cli.terminal import Terminal, clean, is_terminal
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.configured import Configured, Scope
-from qianda.tools.mcp.content import visible
 from qianda.tools.mcp.dialects import DIALECTS, FOREIGN, dialect_of, places, read_servers
 
 
@@ -35,7 +34,7 @@ def import_servers(source: str | None, names: Sequence[str], scope: Scope, works
         for server in servers:
             again = "  (another of this name is above)" if server.name in found else ""
             found.setdefault(server.name, server)
-            shown = clean(visible(server.shown()).replace("\n", "\\n"))
+            shown = clean(server.shown())
             typer.echo(f"  {clean(server.name)}  {terminal.style(shown + again, 'dim')}")
     if source is None:
         if not files:

@@ -17,7 +17,7 @@ from qianda.cli.terminal import Style, Terminal, clean, width
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.approvals import State, effective
 from qianda.tools.mcp.configured import Configured, configured_servers, masked_url
-from qianda.tools.mcp.content import visible
+from qianda.tools.mcp.content import escaped, visible
 from qianda.tools.mcp.known import KnownServer
 from qianda.tools.mcp.logins import login_state, with_login
 from qianda.tools.secrets import know_secrets, redact
@@ -88,7 +88,7 @@ def list_servers(workspace: Path, *, as_json: bool) -> int:
     first = max(width(row[0]) for row in rows)
     second = max(len(row[1]) for row in rows)
     for name, words, server, state in rows:
-        shown = _one_line(server.shown()) if state != "hidden" else "another of this name is used"
+        shown = clean(server.shown()) if state != "hidden" else "another of this name is used"
         padded = terminal.style(f"{words:<{second}}", _STYLES.get(words, "dim"))
         where = terminal.style(f"({clean(_short(server.path, workspace))})", "dim")
         typer.echo(f"{name}{' ' * (first - width(name))}  {padded}  {shown}  {where}")
@@ -228,7 +228,7 @@ def _text(key: str, value: object) -> str:
 
 def _one_line(text: str) -> str:
     """On one line, with nothing that hides or steers."""
-    return clean(visible(text).replace("\n", "\\n"))
+    return clean(escaped(text).replace("\n", "\\n"))
 
 
 def _short(path: Path, workspace: Path) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from qianda.models.config import project_config_path, user_config_path
 from qianda.models.errors import ConfigurationError
+from qianda.tools.mcp.content import escaped
 from qianda.tools.mcp.dialects import DIALECTS, MCP_JSON, Entry, read_servers
 from qianda.tools.mcp.spec import CALL_TIMEOUT, CONNECT_TIMEOUT, MCPServer
 from qianda.tools.secrets import redact
@@ -80,7 +81,10 @@ class Configured:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def shown(self) -> str:
-        """What is started or asked, for people: ``KEY=… uvx weather``, ``https://example.org/mcp``; without secrets."""
+        """What is started or asked, on one line for people: ``KEY=… uvx weather``; secrets are masked."""
+        return escaped(self._shown()).replace("\n", "\\n")
+
+    def _shown(self) -> str:
         try:
             server = self.resolve()
         except ConfigurationError as error:
