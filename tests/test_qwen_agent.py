@@ -25,6 +25,7 @@ from qianda.models.resolve import resolve
 from qianda.testing import Call, ScriptedServer, Turn
 from qianda.testing.http_server import LoopbackServer, Request, Response
 from qianda.tools import files, shell
+from qianda.tools.effects import Effects
 from qianda.tools.named import tools_named
 from qianda.tools.qwen_agent import QwenAgentTool, as_qwen_agent, qwen_agent_tool
 
@@ -126,6 +127,10 @@ async def test_registered_names_ask_first(add: Any) -> None:
         "properties": {"a": {"type": "integer", "description": "a number"}, "b": {"type": "integer"}},
         "required": ["a"],
     }
+    touched = ours.effects(
+        {"a": 1, "url": "https://example.org/a", "files": ["file:///etc/passwd", "../b", "some text"]}
+    )
+    assert touched == Effects(urls=("https://example.org/a",), reads=("/etc/passwd", "../b"))
     async with ScriptedServer(Turn(calls=[Call("qianda_add", {"a": 1})]), "Not allowed.") as server:
         result = await Agent(server=server.url, tools=[ours]).run("1?")
     [said] = [message for message in result.messages if isinstance(message, ToolMessage)]

@@ -12,11 +12,14 @@ from qianda.models.errors import ConfigurationError
 from qianda.models.messages import MediaPart, Part, TextPart, ToolSchema
 from qianda.models.qwen_agent import load_qwen_agent
 from qianda.tools.context import Context
+from qianda.tools.effects import Effects
 from qianda.tools.json_schema import compact, normalised
 from qianda.tools.results import ToolResult, to_result
 from qianda.tools.threads import run_in_thread
 from qianda.tools.tool import DEFAULT_MAX_OUTPUT, DEFAULT_TIMEOUT, Tool
 from qianda.tools.validation import parse_arguments
+
+_PATHS = ("/", "~", "./", "../", "file://")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +47,16 @@ class QwenAgentTool(Tool):
         """
         parameters = self.model_schema.parameters
         return parse_arguments(self.name, text, parameters, extra=not parameters["properties"])
+
+    def effects(self, arguments: dict[str, Any]) -> Effects:
+        """The addresses and paths in the arguments, for the rules; what else it touches nobody knows."""
+        values = list(arguments.values())
+        listed = [item for value in values if isinstance(value, list) for item in cast("list[object]", value)]
+        texts = [text for text in values + listed if isinstance(text, str)]
+        return Effects(
+            urls=tuple(text for text in texts if text.startswith(("http://", "https://"))),
+            reads=tuple(text.removeprefix("file://") for text in texts if text.startswith(_PATHS)),
+        )
 
     async def invoke(self, arguments: dict[str, Any], context: Context) -> ToolResult:  # noqa: ARG002 - they take none
         """Call it in a thread of its own; arguments go as JSON text, as Qwen-Agent's agents give them."""
