@@ -135,6 +135,10 @@ class Provenance:
                 continue
             self.say(str(value))
 
+    def hear(self, source: Source) -> None:
+        """Take in what a tool brought."""
+        self._sources.append(source)
+
     def carried(self, arguments: dict[str, Any], schema: dict[str, Any], scope: Scope = "all") -> Carried | None:
         """The first value of a call that is not the user's, if any.
 
