@@ -12,6 +12,7 @@ import time
 import types
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.machinery import ModuleSpec
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -167,7 +168,7 @@ async def test_a_login_is_made_used_refreshed_and_forgotten() -> None:
     async with asyncio.timeout(40), served(provider) as server:
         tools, said = await call(server)
         assert tools == ""
-        assert said == ["MCP server 'notes' wants a login. qianda mcp login notes"]
+        assert said == ["MCP server 'notes' wants a login. Say: qianda mcp login notes"]
         assert login_state(server) == "needed"
 
         assert await login(server, show=browser, seconds=20)
@@ -262,12 +263,13 @@ def test_logins_are_in_the_keyring_where_there_is_one(works: bool, monkeypatch: 
             raise RuntimeError("locked")
         secrets_[name] = value
 
-    keyring = types.ModuleType("keyring")
-    keyring.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]  # it only has to be there
-    keyring.get_keyring = lambda: types.SimpleNamespace(priority=5)  # type: ignore[attr-defined]  # as keyring has it
-    keyring.set_password = keep  # type: ignore[attr-defined]  # as keyring has it
-    keyring.get_password = lambda _service, name: secrets_.get(name)  # type: ignore[attr-defined]  # as keyring has it
-    keyring.delete_password = lambda _service, name: secrets_.pop(name)  # type: ignore[attr-defined]  # as keyring has it
+    keyring = types.SimpleNamespace(
+        __spec__=ModuleSpec("keyring", None),
+        get_keyring=lambda: types.SimpleNamespace(priority=5),
+        set_password=keep,
+        get_password=lambda _service, name: secrets_.get(name),
+        delete_password=lambda _service, name: secrets_.pop(name),
+    )
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     server = MCPServer("notes", url="https://example.org/mcp")
 

@@ -86,7 +86,7 @@ class StoredLogin(httpx2.Auth):
                             return
         login_needed(self._server.url)
         name = self._server.name
-        raise LoginNeeded(f"MCP server {name!r} wants a login", cure=f"qianda mcp login {name}")
+        raise LoginNeeded(f"MCP server {name!r} wants a login", cure=f"Say: qianda mcp login {name}")
 
     def _reload(self, refused: str) -> bool:
         """Take the login that is kept now: another process or task may have a newer one.
