@@ -193,7 +193,7 @@ class Provenance:
     def _copied(self, name: str, value: object) -> Carried | None:
         """Whether a line of it was copied from outside the workspace."""
         for line in str(value).splitlines():
-            words = phrase(line).split()
+            words = [word for part in line.split() if (word := phrase(part).strip())]
             if len(words) < _RUN or f" {' '.join(words)} " in self._own:
                 continue
             run, source = self._longest_run(words, [source for source in self._sources if source.kind != "workspace"])
@@ -214,21 +214,22 @@ class Provenance:
             return self._judge_date(name, text, dated, undated)
         whole = phrase(text)
         words = whole.split()
-        if not words or whole in self._own:
+        mine = whole in self._own or (is_account(text) and squeezed(text) in self._own_squeezed)
+        if not words or mine:
             return ("user" if len(whole) > 4 else ""), None
         if len(words) > _LONGEST_VALUE:
             return self._judge_long(name, words)
         field_of, _ = self._field(whole)
         if field_of is not None:
             return "field", Carried(name, text, field_of)
-        mine = self._covered(words)
+        covered = self._covered(words)
         run, source = self._longest_run(words, self._sources)
-        foreign = [word for word in run if word not in mine and word not in _FILL]
+        foreign = [word for word in run if word not in covered and word not in _FILL]
         enough = len(run) == len(words) or len(run) >= _RUN
         if source is not None and enough and any(len(word) > 2 or not word.isascii() for word in foreign):
             return "prose", Carried(name, text if len(run) == len(words) else " ".join(run), source)
-        own_run = max((len(part.split()) for part in _runs_in(words, self._own)), default=0)
-        return ("user" if own_run >= _RUN or mine == set(words) else ""), None
+        own_run = max((len(part) for part in _runs_in(words, self._own)), default=0)
+        return ("user" if own_run >= _RUN or covered == set(words) else ""), None
 
     def _judge_number(self, name: str, value: object, number: float) -> _Judgement:
         names = _is_name(name, value)
@@ -287,7 +288,7 @@ class Provenance:
 
     def _covered(self, words: list[str]) -> set[str]:
         """The words that are the user's, or stand in a field."""
-        covered = {word for part in _runs_in(words, self._own) for word in part.split()}
+        covered = {word for part in _runs_in(words, self._own) for word in part}
         for start in range(len(words)):
             for end in range(start + 1, len(words) + 1):
                 if any(f" {' '.join(words[start:end])} " in source.fields for source in self._sources):
@@ -298,7 +299,7 @@ class Provenance:
         """The most words in a row that one source has in a row, too."""
         best: tuple[list[str], Source | None] = [], None
         for source in sources:
-            run = max(_runs_in(words, source.words), key=len, default="").split()
+            run = max(_runs_in(words, source.words), key=len, default=list[str]())
             if len(run) > len(best[0]):
                 best = run, source
         return best
@@ -309,16 +310,16 @@ def _is_name(name: str, value: object) -> bool:
     return number_in(value) is not None and (isinstance(value, str) or _NAMES_A_NUMBER.search(name) is not None)
 
 
-def _runs_in(words: list[str], text: str) -> list[str]:
+def _runs_in(words: list[str], text: str) -> list[list[str]]:
     """The longest stretches of words that a text holds, one after the other."""
-    runs: list[str] = []
+    runs: list[list[str]] = []
     start = 0
     while start < len(words):
         end = start
         while end < len(words) and f" {' '.join(words[start : end + 1])} " in text:
             end += 1
         if end > start:
-            runs.append(" ".join(words[start:end]))
+            runs.append(words[start:end])
         start = max(end, start + 1)
     return runs
 

@@ -107,7 +107,7 @@ def places_in(text: str, *, domains: bool = False) -> list[str]:
     rest = _PLACE.sub(" ", text)
     found += [account for account in _ACCOUNT.findall(rest) if not _DATE_LIKE.fullmatch(account)]
     if domains:
-        found += [name for name in _DOMAIN.findall(rest) if not _FILE_ENDINGS.fullmatch(name.lower())]
+        found += [name for name in _DOMAIN.findall(rest) if not _FILE_ENDINGS.fullmatch(name.partition("/")[0].lower())]
     return list(dict.fromkeys(found))
 
 
