@@ -123,17 +123,19 @@ class Provenance:
 
     def say(self, text: str) -> None:
         """Take in the user's words."""
-        self._own += phrase(text)
-        self._own_squeezed += " " + squeezed(text)
-        self._numbers |= numbers_of(text)
+        self._take(text)
         self._numbers_that_name |= numbers_of(text, names=True)
 
     def agree(self, arguments: dict[str, Any]) -> None:
         """The user has agreed to a call: its values are theirs from now on, long texts and ids apart."""
         for name, value in leaves(arguments):
-            if len(phrase(str(value)).split()) > _LONGEST_VALUE or _is_name(name, value):
-                continue
-            self.say(str(value))
+            if len(phrase(str(value)).split()) <= _LONGEST_VALUE and not _is_name(name, value):
+                self._take(str(value))
+
+    def _take(self, text: str) -> None:
+        self._own += phrase(text)
+        self._own_squeezed += " " + squeezed(text)
+        self._numbers |= numbers_of(text)
 
     def hear(self, source: Source) -> None:
         """Take in what a tool brought."""
