@@ -160,8 +160,9 @@ class MCPConnection:
         Raises:
             ToolError: there was no result; one sentence for the model.
         """
-        client = await self.client()
-        with self._questions.during(context):
+        client = self._client or await self.client()
+        token = self._questions.begin(context) if context else None
+        try:
             try:
                 return await request(client)
             except Exception as error:  # the SDK raises many kinds, in groups
@@ -173,6 +174,9 @@ class MCPConnection:
             except Exception as error:
                 self._judge(error, client, what, repeatable=False)
                 raise
+        finally:
+            if context and token:
+                self._questions.end(context, token)
 
     def _judge(self, error: Exception, client: Client, what: str, *, repeatable: bool) -> None:
         """Say what an error means; nothing where the request may be repeated.

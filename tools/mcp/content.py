@@ -70,13 +70,13 @@ def joined(parts: Sequence[Part]) -> Content:
 
 
 def _part(block: ContentBlock) -> Part:
-    from mcp_types import AudioContent, ImageContent, ResourceLink, TextContent
-
-    if isinstance(block, TextContent):
+    if block.type == "text":
         return TextPart(block.text)
-    if isinstance(block, ImageContent | AudioContent):
-        return _media(block.type, block.mime_type, block.data, "")
-    if isinstance(block, ResourceLink):
+    if block.type == "image":
+        return _media("image", block.mime_type, block.data, "")
+    if block.type == "audio":
+        return _media("audio", block.mime_type, block.data, "")
+    if block.type == "resource_link":
         title = block.title or block.name
         return TextPart(f"[{title}: {block.uri}]" + (f" {block.description}" if block.description else ""))
     return resource_part(block.resource)

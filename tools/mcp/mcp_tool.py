@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 64
 _LONGEST_PROBLEM = 300
+_KINDS = {"string": str, "integer": int, "number": float}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,6 +113,11 @@ class MCPTool(Tool):
         from jsonschema import exceptions
         from referencing.exceptions import Unresolvable
 
+        if self._plain is not None and all(
+            isinstance(value, self._plain.get(key, object)) and not (value is True or value is False)
+            for key, value in arguments.items()
+        ):
+            return ""
         if self._validator is None:
             return ""
         try:
@@ -122,6 +128,20 @@ class MCPTool(Tool):
             return ""
         where = ".".join(str(step) for step in error.absolute_path)
         return f'"{where}": {error.message}'[:_LONGEST_PROBLEM] if where else str(error.message)[:_LONGEST_PROBLEM]
+
+    @cached_property
+    def _plain(self) -> dict[str, type] | None:
+        """The types of the arguments, where the schema says nothing else: then no validator is needed."""
+        kinds: dict[str, type] = {}
+        if not self.parameters.keys() <= {"type", "properties", "required", "title", "description", "$schema"}:
+            return None
+        for name, found in cast("dict[str, object]", self.parameters["properties"]).items():
+            field = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+            kind = _KINDS.get(str(field.get("type")))
+            if kind is None or not field.keys() <= {"type", "title", "description", "default"}:
+                return None
+            kinds[name] = kind
+        return kinds
 
     @cached_property
     def _validator(self) -> Validator | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,23 +57,16 @@ class ServerQuestions:
             found["sampling_capabilities"] = SamplingCapability(tools=SamplingToolsCapability())
         return found
 
-    @contextmanager
-    def during(self, context: Context | None) -> Generator[None]:
-        """A request is under way; what the server asks meanwhile goes to its context.
-
-        Args:
-            context: of a tool's call; None where there is nobody to ask.
-        """
-        if context is None:
-            yield
-            return
+    def begin(self, context: Context) -> Token[Context | None]:
+        """A call is under way: what the server asks meanwhile goes to its context. Ended by ``end``."""
         self._calls.append(context)
-        token = _calling.set(context)
-        try:
-            yield
-        finally:
-            _calling.reset(token)
-            self._calls.remove(context)
+        return _calling.set(context)
+
+    def end(self, context: Context, token: Token[Context | None]) -> None:
+        """The call is over."""
+        _calling.reset(token)
+        # By identity: comparing contexts takes longer than the call.
+        self._calls = [each for each in self._calls if each is not context]
 
     async def elicit(self, _asked: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult | ErrorData:
         """Ask the user to fill in a form, or to open an address, which we never do ourselves."""
