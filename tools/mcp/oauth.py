@@ -127,8 +127,9 @@ async def login(server: MCPServer, *, show: Callable[[str], Awaitable[None]], se
             async with asyncio.timeout(seconds), httpx2.AsyncClient(auth=_Guarded(server.url, provider)) as http:
                 status = await _ask(http, server)
         except TimeoutError:
+            what = "Nobody logged in at" if loopback.began else "There was no answer from"
             raise ToolError(
-                f"Nobody logged in at MCP server {server.name!r} within {seconds:g} s",
+                f"{what} MCP server {server.name!r} within {seconds:g} s",
                 cure=f"Try again: qianda mcp login {server.name}",
             ) from None
         except (OAuthFlowError, httpx2.HTTPError, ValueError) as error:
@@ -256,6 +257,11 @@ class _Loopback:
         self._state = ""
         self._server: asyncio.Server | None = None
         self._answer: asyncio.Future[AuthorizationCodeResult] = asyncio.get_running_loop().create_future()
+
+    @property
+    def began(self) -> bool:
+        """Whether the person was shown where to log in."""
+        return self._state != ""
 
     async def __aenter__(self) -> Self:
         return self
