@@ -16,6 +16,7 @@ from qianda.cli.options import (
     AgentOption,
     AllowOption,
     BudgetOption,
+    ContinueOption,
     Effort,
     EffortOption,
     FolderOption,
@@ -25,15 +26,19 @@ from qianda.cli.options import (
     MCPOption,
     ModelOption,
     NetworkOption,
-    Permissions,
     PermissionsOption,
+    RecordOption,
     SandboxOption,
     ServerOption,
     SessionOption,
     ThinkingOption,
     ToolsOption,
     YesOption,
+    chosen_permissions,
+    chosen_session,
 )
+from qianda.cli.resume import EXAMPLES, resume_command
+from qianda.cli.sessions_app import sessions_app
 
 if TYPE_CHECKING:
     from qianda.models.thinking import Thinking
@@ -87,6 +92,7 @@ Examples:
   git diff | qianda run "Write a commit message"
   qianda run --agent coder "Mend the tests"     another agent; qianda agents lists them
   qianda --server ollama --model qwen3:8b       chat with a model of your own
+  qianda --continue                             go on with the last conversation here
   qianda doctor                                 what would be used, and why""",
 )
 def chat_command(
@@ -108,6 +114,7 @@ def chat_command(
     mcp: MCPOption = None,
     cwd: FolderOption = ".",
     session: SessionOption = None,
+    go_on: ContinueOption = False,
     version: Annotated[  # noqa: ARG001  # read by its callback
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -116,7 +123,7 @@ def chat_command(
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
         boxed = (sandbox is not None, network is not None)
-        named = (agent, tools, server, model, api_key_env, mcp, session)
+        named = (agent, tools, server, model, api_key_env, mcp, session, go_on)
         if any((*named, *thought, permissions, yes, allow, *boxed, cwd != ".")):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
@@ -130,14 +137,14 @@ def chat_command(
         model=model,
         api_key_env=api_key_env,
         thinking=_thinking(thinking, effort, thinking_budget),
-        permissions=_permissions(permissions, yes=yes),
+        permissions=chosen_permissions(permissions, yes=yes),
         allow=tuple(allow or ()),
         sandbox=sandbox,
         network=network,
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
     )
-    return chat(choices, session=session)
+    return chat(choices, session=chosen_session(session, choices.workspace, go_on=go_on))
 
 
 @app.command(
@@ -152,6 +159,7 @@ Examples:
   qianda run --agent coder "Find out why test_prices fails, and mend it" --permissions edits
   qianda run "What does figure 2 of paper.pdf show?" --tools documents,images
   qianda run "And in Berlin?" --session trip --json
+  qianda run "And then?" --continue
 
 \b
 Exit codes: 0 done, 1 the model gave up, 2 usage or configuration, 3 refused by
@@ -187,6 +195,8 @@ def run_command(
     mcp: MCPOption = None,
     cwd: FolderOption = ".",
     session: SessionOption = None,
+    go_on: ContinueOption = False,
+    no_record: RecordOption = False,
     max_turns: Annotated[
         int | None, typer.Option("--max-turns", min=1, metavar="N", help="Model replies at most; 50 by default.")
     ] = None,
@@ -206,21 +216,24 @@ def run_command(
         model=model,
         api_key_env=api_key_env,
         thinking=_thinking(thinking, effort, thinking_budget),
-        permissions=_permissions(permissions, yes=yes),
+        permissions=chosen_permissions(permissions, yes=yes),
         allow=tuple(allow or ()),
         sandbox=sandbox,
         network=network,
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
         max_turns=max_turns,
+        record=not no_record,
     )
+    if no_record and (session is not None or go_on):
+        raise typer.BadParameter("--no-record goes with neither --session nor --continue")
     return run(
         choices,
         prompt=prompt,
         prompt_file=prompt_file,
         files=file or (),
         images=image or (),
-        session=session,
+        session=chosen_session(session, choices.workspace, go_on=go_on),
         output=Output(json=json, quiet=quiet, verbose=verbose),
     )
 
@@ -365,10 +378,8 @@ def _names(options: list[str] | None) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def _permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:
-    if yes and permissions not in (None, "auto"):
-        raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
-    return "auto" if yes else permissions
+app.add_typer(sessions_app, name="sessions")
+app.command("resume", epilog=EXAMPLES)(resume_command)
 
 
 def _thinking(thinking: bool | None, effort: Effort | None, budget: int | None) -> Thinking | bool | None:

@@ -45,6 +45,7 @@ class Choices:
         network: whether commands in the sandbox may use the network.
         mcp: commands of MCP servers.
         max_turns: model replies at most.
+        record: whether runs are recorded.
     """
 
     workspace: Path = field(default_factory=Path.cwd)
@@ -60,6 +61,7 @@ class Choices:
     network: bool | None = None
     mcp: tuple[str, ...] = ()
     max_turns: int | None = None
+    record: bool = True
 
 
 def open_workspace(folder: str) -> Path:
@@ -165,7 +167,7 @@ async def open_agent(
         mcp_servers=servers,
         approve=approve,
         ask=ask,
-        journal=open_record(stack, notify),
+        journal=open_record(stack, notify) if choices.record else None,
         limits=Limits(turns=choices.max_turns) if choices.max_turns else None,
     )
 

@@ -96,3 +96,32 @@ SessionOption = Annotated[
     str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
 ]
 JSONOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+ContinueOption = Annotated[bool, typer.Option("--continue", help="Go on with the last conversation of this folder.")]
+RecordOption = Annotated[bool, typer.Option("--no-record", help="Do not record this run.")]
+
+
+def chosen_permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:
+    """The mode that was asked for, by one of its options.
+
+    Raises:
+        BadParameter: by both, and they differ.
+    """
+    if yes and permissions not in (None, "auto"):
+        raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
+    return "auto" if yes else permissions
+
+
+def chosen_session(session: str | None, workspace: Path, *, go_on: bool) -> str | None:
+    """The conversation to go on with: the named one, or the last one of the folder.
+
+    Raises:
+        BadParameter: both were asked for.
+        ConfigurationError: there is none.
+    """
+    if not go_on:
+        return session
+    if session is not None:
+        raise typer.BadParameter("--session and --continue contradict each other")
+    from qianda.cli.sessions import last_session
+
+    return last_session(workspace)

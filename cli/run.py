@@ -6,23 +6,23 @@ import asyncio
 import contextlib
 import shlex
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qianda.cli.approval import Approval, can_ask
 from qianda.cli.exits import DONE, INTERRUPTED, REFUSED, complain
-from qianda.cli.opening import Choices, open_agent, record_path
+from qianda.cli.opening import Choices, open_agent
 from qianda.cli.prompt import attach, read_prompt
 from qianda.cli.questions import answer_on
 from qianda.cli.render import RunView
 from qianda.cli.terminal import Terminal, is_terminal
 from qianda.models.errors import LimitReached
 from qianda.models.events import ApprovalAsked, CallDenied, Event, InputReceived, Notice, QuestionAsked, to_json
-from qianda.models.messages import Content
 
 if TYPE_CHECKING:
+    from qianda.agents.agent import Agent
     from qianda.agents.run import Run
 
 
@@ -42,9 +42,9 @@ def run(
     choices: Choices,
     *,
     prompt: str | None,
-    prompt_file: str | None,
-    files: Sequence[str],
-    images: Sequence[str],
+    prompt_file: str | None = None,
+    files: Sequence[str] = (),
+    images: Sequence[str] = (),
     session: str | None,
     output: Output,
 ) -> int:
@@ -66,17 +66,33 @@ def run(
         QiandaError: the run ended with it.
     """
     content = attach(read_prompt(prompt, prompt_file), files, images)
-    return asyncio.run(_run(choices, content, session, output))
+    said = content if isinstance(content, str) else list(content)
+
+    def begin(agent: Agent) -> Run:
+        return agent.stream(said) if session is None else agent.session(session).stream(said)
+
+    return asyncio.run(_run(choices, begin, output))
 
 
-async def _run(choices: Choices, content: Content, session: str | None, output: Output) -> int:
-    watcher = _Watcher(output)
-    prompt = content if isinstance(content, str) else list(content)
+def resume(choices: Choices, run_id: str, output: Output) -> int:
+    """Go on with a run that was interrupted.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        QiandaError: the run ended with it.
+    """
+    return asyncio.run(_run(choices, lambda agent: agent.resume(run_id), output))
+
+
+async def _run(choices: Choices, begin: Callable[[Agent], Run], output: Output) -> int:
+    watcher = _Watcher(output, recorded=choices.record)
     with ExitStack() as stack:
         agent = await open_agent(choices, stack=stack, notify=_silent if output.quiet else complain)
         if (await agent.endpoint()).demo and not (output.quiet or output.json):
             watcher.say_demo()
-        async with agent.session(session).stream(prompt) if session is not None else agent.stream(prompt) as run:
+        async with begin(agent) as run:
             with _interrupting(run, watcher.approval):
                 async for event in run:
                     await watcher.watch(event, run)
@@ -86,7 +102,8 @@ async def _run(choices: Choices, content: Content, session: str | None, output: 
 class _Watcher:
     """Shows a run's events in the way that was asked for, and knows how it ended."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, recorded: bool) -> None:
+        self._recorded = recorded
         terminal = Terminal.current()
         self._output = output
         self._terminal = terminal
@@ -147,7 +164,11 @@ class _Watcher:
                 raise
             raise LimitReached(error.which, error.message, cure="Raise it with --max-turns") from error
         if result.finish == "cancelled":
-            complain(f"Interrupted; what was done so far is recorded as run {run.id} in {record_path()}")
+            complain(
+                f"Interrupted; what was done is recorded, to go on: qianda resume {run.id}"
+                if self._recorded
+                else "Interrupted"
+            )
             return INTERRUPTED
         self._answer(result.output)
         if result.finish == "length" and not self._live:

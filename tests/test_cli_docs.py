@@ -11,7 +11,7 @@ import pytest
 from qianda.cli.main import main
 from qianda.models.config import SETTINGS, check_value
 
-COMMANDS = ("run", "doctor", "config", "models", "serve", "trust")
+COMMANDS = ("run", "doctor", "config", "models", "sessions", "resume", "serve", "trust")
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""``qianda resume``: go on with an interrupted run, or with the conversation that it is in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qianda.cli.exits import complain
+from qianda.cli.opening import Choices
+from qianda.cli.options import (
+    AgentOption,
+    AllowOption,
+    JSONOption,
+    KeyOption,
+    MCPOption,
+    ModelOption,
+    PermissionsOption,
+    ServerOption,
+    ToolsOption,
+    YesOption,
+    chosen_permissions,
+)
+
+EXAMPLES = """\b
+Examples:
+  qianda resume last                 goes on where the last run was interrupted
+  qianda resume trip                 a finished one: chat in it
+  qianda resume trip "And Berlin?"   one more prompt in it"""
+
+
+def resume_command(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Name of a session or run, its beginning or end, or last.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to do next.", show_default=False)] = None,
+    *,
+    agent: AgentOption = None,
+    tools: ToolsOption = None,
+    server: ServerOption = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    permissions: PermissionsOption = None,
+    yes: YesOption = False,
+    allow: AllowOption = None,
+    mcp: MCPOption = None,
+    json: JSONOption = False,
+) -> int:
+    """Go on with what was interrupted; nothing that was done is done again."""
+    from qianda.agents.journal_index import find_session
+    from qianda.cli.run import Output, resume, run
+    from qianda.cli.sessions import open_journal_file
+    from qianda.cli.terminal import is_terminal
+    from qianda.models.errors import ConfigurationError
+
+    journal = open_journal_file()
+    session = find_session(journal, name)
+    journal.close()
+    if session.state == "running":
+        raise ConfigurationError(f"{session.name} is still going on in another process", cure="Wait for it, or stop it")
+    choices = Choices(
+        agent=agent,
+        tools=tuple(tools or ()),
+        server=server,
+        model=model,
+        api_key_env=api_key_env,
+        permissions=chosen_permissions(permissions, yes=yes),
+        allow=tuple(allow or ()),
+        mcp=tuple(mcp or ()),
+        workspace=_workspace(session.workspace),
+    )
+    output = Output(json=json)
+    if prompt is not None:
+        return run(choices, prompt=prompt, session=session.name, output=output)
+    if session.state != "done":
+        return resume(choices, session.last_run, output)
+    if is_terminal(sys.stdin) and is_terminal(sys.stdout) and not json:
+        from qianda.cli.chat import chat
+
+        return chat(choices, session=session.name)
+    raise ConfigurationError(
+        f"{session.name} was not interrupted", cure=f"Say what is next: qianda resume {session.name} PROMPT"
+    )
+
+
+def _workspace(recorded: str) -> Path:
+    """The folder that the session worked in, if it is still there."""
+    if Path(recorded).is_dir():
+        return Path(recorded)
+    complain(f"The folder {recorded} is not there any more; this one is used")
+    return Path.cwd()
