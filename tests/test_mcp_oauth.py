@@ -201,6 +201,19 @@ async def test_a_login_is_made_used_refreshed_and_forgotten() -> None:
         assert login_state(server) == ""
 
 
+async def test_requests_at_the_same_time_refresh_once() -> None:
+    provider, browser = Provider(), Browser()
+    async with asyncio.timeout(40), served(provider) as server:
+        await login(server, show=browser, seconds=20)
+        await browser.going
+        save_login(server.url, {**load_login(server.url), "expires_at": 1.0})
+        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        async with httpx2.AsyncClient(auth=with_login(server).auth) as http:
+            answers = await asyncio.gather(*(http.post(server.url, json=ping) for _ in range(5)))
+        assert 401 not in [answer.status_code for answer in answers]
+        assert provider.refreshed == 1
+
+
 async def test_a_server_without_logins_is_said_to_want_none() -> None:
     async def show(url: str) -> None:
         raise AssertionError(url)

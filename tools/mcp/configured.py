@@ -89,12 +89,16 @@ class Configured:
             server = self.resolve()
         except ConfigurationError as error:
             return error.message
+        written = json.dumps([self.entry.get(key) for key in ("command", "args", "url", "cwd")])
+        filled_in = sorted({match[1] for match in _VARIABLE.finditer(written)})
+        # Where they go is masked, so which they are has to be said.
+        yours = f" (with your {', '.join(filled_in)})" if filled_in else ""
         if server.url:
             headers = ", ".join(f"{name}: {value}" for name, value in self.masked("headers").items())
-            return masked_url(server.url) + (f" with {headers}" if headers else "")
+            return masked_url(server.url) + (f" with {headers}" if headers else "") + yours
         variables = [f"{name}={_quoted(value)}" for name, value in self.masked("env").items()]
         folder = f" (in {server.cwd})" if server.cwd else ""
-        return redact(" ".join([*variables, shlex.join(server.command)])) + folder
+        return redact(" ".join([*variables, shlex.join(server.command)])) + folder + yours
 
     def masked(self, key: Literal["env", "headers"]) -> dict[str, str]:
         """The variables or headers as they may be shown: what is written in the file and may be a secret is ``…``."""
