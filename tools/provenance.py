@@ -120,6 +120,8 @@ class Provenance:
         self._numbers: set[float] = set()
         self._numbers_that_name: set[float] = set()
         self._sources: list[Source] = []
+        self._vocabulary: set[str] = set()  # all words of the sources: what is not there needs no search
+        self._fields: dict[str, list[Source]] = {}
 
     def say(self, text: str) -> None:
         """Take in the user's words."""
@@ -140,6 +142,9 @@ class Provenance:
     def hear(self, source: Source) -> None:
         """Take in what a tool brought."""
         self._sources.append(source)
+        self._vocabulary.update(source.words.split())
+        for value in source.fields:
+            self._fields.setdefault(value, []).append(source)
 
     def carried(self, arguments: dict[str, Any], schema: dict[str, Any], scope: Scope = "all") -> Carried | None:
         """The first value of a call that is not the user's, if any.
@@ -185,7 +190,7 @@ class Provenance:
         if source is not None and scope != "command" and self._field(whole)[1]:
             return None
         if source is None and host:
-            source = next((source for source in self._sources if host in source.words), None)
+            source = self._holding([host])
         if source is None and (scope != "all" or host):
             return None  # the model knows addresses of its own
         return Carried(name, place, source)
@@ -243,7 +248,7 @@ class Provenance:
         field_of = next((found for form in forms if (found := self._field(form)[0])), None)
         if field_of is not None:
             return "field", Carried(name, str(value), field_of)
-        source = next((source for source in self._sources if any(form in source.words for form in forms)), None)
+        source = self._holding(forms)
         if source is not None:
             return "prose", Carried(name, str(value), source)
         return ("field", Carried(name, str(value), None)) if names else ("", None)  # a name that was guessed
@@ -254,7 +259,7 @@ class Provenance:
         field_of = self._field(phrase(text))[0] or self._field(phrase(text[:10]))[0]
         if field_of is not None:
             return "field", Carried(name, text, field_of)
-        source = next((source for source in self._sources if any(form in source.words for form in dated)), None)
+        source = self._holding(dated)
         if source is not None:
             return "prose", Carried(name, text[:10], source)
         return ("user" if any(form in self._own for form in undated) else ""), None
@@ -278,28 +283,32 @@ class Provenance:
     def _field(self, whole: str) -> tuple[Source | None, bool]:
         """The result that has a value as a whole field, and whether in a record that the user's words select."""
         found: Source | None = None
-        for source in self._sources:
-            records = source.fields.get(whole)
-            if records is None:
-                continue
+        for source in self._fields.get(whole, ()):
             found = found or source
-            for other in (other for record in records for other in record.phrases if other != whole):
+            for other in (other for record in source.fields[whole] for other in record.phrases if other != whole):
                 if _names_something(other) and other in self._own and len(source.fields[other]) <= _SELECTED:
                     return source, True
         return found, False
+
+    def _holding(self, forms: Sequence[str]) -> Source | None:
+        """The first source that has one of some phrases."""
+        likely = [form for form in forms if self._vocabulary.issuperset(form.split())]
+        return next((source for source in self._sources if any(form in source.words for form in likely)), None)
 
     def _covered(self, words: list[str]) -> set[str]:
         """The words that are the user's, or stand in a field."""
         covered = {word for part in _runs_in(words, self._own) for word in part}
         for start in range(len(words)):
             for end in range(start + 1, len(words) + 1):
-                if any(f" {' '.join(words[start:end])} " in source.fields for source in self._sources):
+                if f" {' '.join(words[start:end])} " in self._fields:
                     covered |= set(words[start:end])
         return covered
 
     def _longest_run(self, words: list[str], sources: Iterable[Source]) -> tuple[list[str], Source | None]:
         """The most words in a row that one source has in a row, too."""
         best: tuple[list[str], Source | None] = [], None
+        if not any(part in self._vocabulary for word in words for part in word.split()):
+            return best
         for source in sources:
             run = max(_runs_in(words, source.words), key=len, default=list[str]())
             if len(run) > len(best[0]):
