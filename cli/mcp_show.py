@@ -19,7 +19,7 @@ from qianda.tools.mcp.approvals import State, effective
 from qianda.tools.mcp.configured import Configured, configured_servers, masked_url
 from qianda.tools.mcp.content import escaped, visible
 from qianda.tools.mcp.known import KnownServer
-from qianda.tools.mcp.logins import login_state, with_login
+from qianda.tools.mcp.logins import login_state
 from qianda.tools.secrets import know_secrets, redact
 
 _TAIL = 10  # lines of a log
@@ -149,7 +149,7 @@ async def _try(configured: Configured, workspace: Path) -> dict[str, Any]:
     from qianda.tools.mcp.connection import MCPConnection
     from qianda.tools.mcp.server_log import ServerLog
 
-    server = with_login(configured.resolve())
+    server = configured.resolve()
     notes: list[str] = []
     connection = MCPConnection(server, workspace=workspace, notify=notes.append, changed=lambda: None)
     started = time.perf_counter()

@@ -236,7 +236,6 @@ def _mcp_servers(choices: Choices, notify: Notify) -> list[MCPServer]:
     """The MCP servers of the command line, and those that are configured and may run."""
     from qianda.tools.mcp import MCPServer
     from qianda.tools.mcp.approvals import usable_servers
-    from qianda.tools.mcp.logins import with_login
 
-    named = [with_login(MCPServer.parse(command)) for command in choices.mcp]
+    named = [MCPServer.parse(command) for command in choices.mcp]
     return named + usable_servers(choices.workspace, notify)

@@ -154,7 +154,7 @@ class Browser:
 async def call(server: MCPServer) -> tuple[str, list[str]]:
     """What the tool answers in a run, and what is said of the server."""
     said: list[str] = []
-    toolset = MCPToolset([with_login(server)], workspace=data_dir(), notify=said.append)
+    toolset = MCPToolset([server], workspace=data_dir(), notify=said.append)
     async with asyncio.timeout(20):
         await toolset.start()
         try:

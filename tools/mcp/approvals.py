@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.configured import Configured, configured_servers
-from qianda.tools.mcp.logins import login_state, with_login
+from qianda.tools.mcp.logins import login_state
 from qianda.tools.mcp.spec import MCPServer
 from qianda.tools.mcp.store import change_store, read_store
 
@@ -72,7 +72,7 @@ def usable_servers(workspace: Path, notify: Callable[[str], None]) -> list[MCPSe
                 f"qianda mcp approve {server.name}"
             )
             continue
-        usable[server.name] = with_login(resolved)
+        usable[server.name] = resolved
     return list(usable.values())
 
 

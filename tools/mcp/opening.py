@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from qianda.tools.mcp.failures import first_cause
+from qianda.tools.mcp.logins import with_login
 from qianda.tools.mcp.process import ServerProcess, server_environment
 from qianda.tools.mcp.spec import MCPServer
 
@@ -59,6 +60,7 @@ class Opening:
             await stack.enter_async_context(self.process)
         # The server starts meanwhile; a thread, because these imports would stop the screen for a second.
         await asyncio.to_thread(import_sdk)
+        self._server = server = await asyncio.to_thread(with_login, server)
         if self.process is not None:
             return await self._enter(stack, self.process.transport(), legacy, callbacks)
         if server.server is not None:
