@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import logging
 import time
-import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qianda.models.errors import ToolError
 from qianda.tools.context import Context
 from qianda.tools.mcp.failures import call_failure, ended_words, first_cause, is_lost, start_failure
 from qianda.tools.mcp.known import KnownServer
+from qianda.tools.mcp.listing import Listing
 from qianda.tools.mcp.opening import Opening
 from qianda.tools.mcp.server_log import ServerLog
 from qianda.tools.mcp.server_questions import ServerQuestions
@@ -22,8 +22,6 @@ from qianda.tools.mcp.spec import MCPServer
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp.client.session import IncomingMessage
-    from mcp_types import ServerCapabilities
     from mcp_types import Tool as WireTool
 
     from qianda.models.client import Client as ModelClient
@@ -34,7 +32,6 @@ BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0)
 STEADY = 60.0
 """Seconds after which a server that ends has not ended "again"."""
 _TRIM = 5.0  # seconds between two looks at how long the log is
-_MAX_PAGES = 100  # of tools; a list without end is cut here
 _logger = logging.getLogger("qianda.tools.mcp")
 
 
@@ -51,7 +48,7 @@ class MCPConnection:
         model: answers what the server asks of a model, where it may.
 
     Attributes:
-        tools: what it offers, without what is left out and what has changed since it was approved.
+        listing: what it offers.
         problem: why it does not run, or "".
     """
 
@@ -65,31 +62,30 @@ class MCPConnection:
         model: ModelClient | None = None,
     ) -> None:
         self.server = server
-        self.tools: list[WireTool] = []
         self.problem = ""
-        self.capabilities: ServerCapabilities | None = None
         self._cwd = workspace / Path(server.cwd).expanduser() if server.cwd else workspace
         self._notify = notify
-        self._changed = changed
         self._questions = ServerQuestions(server, workspace=workspace, model=model)
         self._known = KnownServer(server)
+        self.listing = Listing(server, self._known, notify=notify, changed=changed)
         self._log = ServerLog(server)
         self._opening: Opening | None = None
         self._client: Client | None = None
         self._settled = asyncio.Event()  # it runs, or it will not
         self._down = asyncio.Event()
-        self._listed = 0  # tools, before any were left out
         self._words = ""  # how it ended last
         self._came_up = 0.0  # on the clock; 0 while it starts
         self._stopping = False
-        self._listing = asyncio.Lock()
         self._owner: asyncio.Task[None] | None = None
-        self._chores: set[asyncio.Task[None]] = set()
-        self._watchers: dict[str, Callable[[], None]] = {}
 
     def begin(self) -> None:
         """Start the server, without waiting for it."""
         self._owner = asyncio.create_task(self._own(), name=f"mcp-{self.server.name}")
+
+    @property
+    def tools(self) -> list[WireTool]:
+        """Its tools that can be used, as it lists them."""
+        return self.listing.tools
 
     @property
     def is_settled(self) -> bool:
@@ -99,14 +95,14 @@ class MCPConnection:
     @property
     def is_empty(self) -> bool:
         """Whether it runs and offers nothing at all."""
-        offers = self.capabilities
+        offers = self.listing.capabilities
         nothing = offers is None or (offers.resources is None and offers.prompts is None)
-        return self._client is not None and nothing and not self._listed
+        return self._client is not None and nothing and not self.listing.count
 
     @property
     def has_resources(self) -> bool:
         """Whether it runs and has resources."""
-        return not self.problem and self.capabilities is not None and self.capabilities.resources is not None
+        return self.listing.has_resources and not self.problem
 
     async def settled(self) -> None:
         """Wait until the server runs, or does not: then ``problem`` says why."""
@@ -200,8 +196,7 @@ class MCPConnection:
         Raises:
             ToolError: the server does not run.
         """
-        self._watchers[uri] = changed
-        self._chore(self._subscribe(await self.client(), uri))
+        self.listing.watch(await self.client(), uri, changed)
 
     # The owner's part.
 
@@ -211,8 +206,7 @@ class MCPConnection:
         finally:
             self._client = None
             self._settled.set()
-            for chore in self._chores:
-                chore.cancel()
+            self.listing.close()
 
     async def _keep(self) -> None:
         """Hold the server open until it has to stop; start it again when it is lost."""
@@ -229,6 +223,9 @@ class MCPConnection:
                 error = caught
             if self._stopping:
                 return
+            if error is not None and not self._came_up and self._known.is_legacy and not is_lost(first_cause(error)):
+                self._known.forget_era()  # it may be another version by now
+                continue
             if self._came_up:
                 self._lose()
                 tries = 0 if time.monotonic() - self._came_up > STEADY else tries
@@ -248,9 +245,7 @@ class MCPConnection:
     def _give_up(self, problem: str) -> None:
         self.problem = problem
         self._notify(problem)
-        if self.tools:
-            self.tools = []
-            self._changed()
+        self.listing.clear()
 
     async def _hold(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -259,21 +254,16 @@ class MCPConnection:
                 client = await self._opening.open(
                     stack,
                     legacy=self._known.is_legacy,
-                    message_handler=self._hear,
+                    message_handler=self.listing.hear,
                     logging_callback=self._log.message,
                     **self._questions.callbacks(),
                 )
                 self._known.note_era(client.protocol_version)
-                self.capabilities = client.server_capabilities
-                await self._list(client)
+                await self.listing.read(client)
             self._came_up = time.monotonic()
             self._client = client
             self._settled.set()
-            tools = client.server_capabilities.tools
-            if tools is not None and tools.list_changed and client.protocol_version in modern_versions():
-                self._chore(self._listen(client))
-            for uri in self._watchers:
-                self._chore(self._subscribe(client, uri))
+            self.listing.follow(client)
             while not self._down.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TRIM):
@@ -303,78 +293,3 @@ class MCPConnection:
             tail=self._log.tail(),
             log=self._log.path,
         )
-
-    # What it offers, and what it says of itself.
-
-    async def _list(self, client: Client) -> None:
-        if client.server_capabilities.tools is None:
-            return
-        async with self._listing:
-            page = await client.list_tools(cache_mode="refresh")
-            listed = list(page.tools)
-            for _ in range(_MAX_PAGES):
-                if page.next_cursor is None:
-                    break
-                page = await client.list_tools(cursor=page.next_cursor)
-                listed += page.tools
-            self._listed = len(listed)
-            server = self.server
-            chosen = [
-                tool
-                for tool in {tool.name: tool for tool in listed}.values()
-                if tool.name not in server.exclude and (server.include is None or tool.name in server.include)
-            ]
-            before, self.tools = self.tools, self._known.admitted(chosen, self._notify)
-        if self._came_up and self.tools != before:
-            self._changed()
-
-    async def _hear(self, message: IncomingMessage) -> None:
-        """What the server says unasked. Only noted here: whoever waits in this function stops the connection."""
-        from mcp_types import ResourceUpdatedNotification, ToolListChangedNotification
-
-        if self._client is None:
-            return
-        if isinstance(message, ToolListChangedNotification):
-            self._chore(self._list(self._client))
-        elif isinstance(message, ResourceUpdatedNotification):
-            self._tell(message.params.uri)
-
-    def _tell(self, uri: str) -> None:
-        if watcher := self._watchers.get(uri):
-            watcher()
-
-    async def _listen(self, client: Client, *uris: str) -> None:
-        """Hear of changes, where these are asked for; a server that does not tell is as good as one that never does."""
-        from mcp.client.subscriptions import ResourceUpdated
-
-        async with client.listen(tools_list_changed=not uris, resource_subscriptions=uris) as changes:
-            async for change in changes:
-                if isinstance(change, ResourceUpdated):
-                    self._tell(change.uri)
-                else:
-                    await self._list(client)
-
-    async def _subscribe(self, client: Client, uri: str) -> None:
-        if client.protocol_version in modern_versions():
-            await self._listen(client, uri)
-        else:
-            with warnings.catch_warnings(action="ignore"):  # of its end in the protocol that this is not for
-                await client.session.subscribe_resource(uri)  # pyright: ignore[reportDeprecated] - before 2026-07-28 the only way
-
-    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
-        async def quietly() -> None:
-            try:
-                await work
-            except Exception:  # the connection was lost, or the server refuses: nothing depends on it
-                _logger.debug("MCP server %s: a chore failed", self.server.name, exc_info=True)
-
-        task = asyncio.create_task(quietly())
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
-
-
-def modern_versions() -> Sequence[str]:
-    """The revisions of the protocol without sessions."""
-    from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-
-    return MODERN_PROTOCOL_VERSIONS

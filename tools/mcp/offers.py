@@ -144,7 +144,7 @@ async def list_prompts(servers: MCPToolset, server: str | None = None) -> list[O
     """
     offers: list[Offer] = []
     for each in _chosen(servers, server):
-        if each.capabilities is not None and each.capabilities.prompts is not None:
+        if each.listing.capabilities is not None and each.listing.capabilities.prompts is not None:
             for found in await _pages(each, "its prompts", lambda c, at: c.list_prompts(cursor=at)):
                 offers += [_offer(each.server.name, "prompt", item.name, item) for item in found.prompts]
     return offers
@@ -197,7 +197,7 @@ async def complete(
     from mcp_types import PromptReference, ResourceTemplateReference
 
     connection = servers.connection(offer.server)
-    if connection.capabilities is None or connection.capabilities.completions is None:
+    if connection.listing.capabilities is None or connection.listing.capabilities.completions is None:
         return []
     prompt = offer.kind == "prompt"
     about = PromptReference(name=offer.name) if prompt else ResourceTemplateReference(uri=offer.name)
