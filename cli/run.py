@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qianda.agents.provenance import NOBODY_TO_AGREE
 from qianda.cli.approval import Approval, can_ask
 from qianda.cli.exits import DONE, INTERRUPTED, REFUSED, complain
 from qianda.cli.opening import Choices, open_agent
@@ -112,6 +113,7 @@ class _Watcher:
         self._denied: list[str] = []
         self._unasked = False
         self._rules: list[str] = []  # what would have let the denied calls run
+        self._carried = ""  # why a call was denied that --yes does not let run
         self._opening = True
         # Off a terminal stdout has the answer alone, so what --verbose tells goes to stderr.
         shown_on = terminal if self._live else replace(terminal, out=terminal.err, interactive=False, colour=False)
@@ -139,6 +141,8 @@ class _Watcher:
                 self._denied.append(event.name)
                 self._unasked |= event.by == "nobody"
                 self._rules += [event.rule] if event.by == "nobody" and event.rule else []
+                if event.by == "nobody" and NOBODY_TO_AGREE in event.reason:
+                    self._carried = self._carried or event.reason.partition(f", and {NOBODY_TO_AGREE}")[0]
             case Notice() if self._opening and not (self._live or self._output.quiet or self._output.verbose):
                 complain(event.text)  # what could not be opened, such as an MCP server
             case InputReceived():
@@ -180,9 +184,10 @@ class _Watcher:
         )
         if self._unasked:
             allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(self._rules))
-            complain(
-                f"{calls} denied, as nobody was there to agree; {f'{allow}, or ' if allow else ''}--yes lets them run"
-            )
+            cures = [allow] * bool(allow) + ["--yes"] * (not self._carried)
+            complain(f"{calls} denied, as nobody was there to agree; {', or '.join(cures)} lets them run")
+            if self._carried:
+                complain(self._carried)
         else:
             complain(f"{calls} denied by the permissions: qianda config shows the mode and the rules")
         return REFUSED

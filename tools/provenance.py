@@ -68,9 +68,10 @@ class Source:
 
     def snippet(self, value: str) -> str:
         """The place of a value in the text, with some of what stands around it."""
-        words = re.findall(r"[^\W_]+", value)
-        shape = r"(?<![^\W_])" + r"[\W_]*".join(map(re.escape, words)) + r"(?![^\W_])"
-        found = re.search(shape, self.text, re.IGNORECASE) if words else None
+        core = r"[\W_]*".join(re.findall(r"[^\W_]+", value))
+        as_field = rf'(?<=[:,\[])"?{core}"?(?=[,}}\]])'
+        anywhere = rf"(?<![^\W_]){core}(?![^\W_])"
+        found = re.search(as_field, self.text, re.IGNORECASE) or re.search(anywhere, self.text, re.IGNORECASE)
         start, end = found.span() if found else (0, 0)
         around = self.text[max(0, start - 50) : end + 30]
         dots = "…" if start > 50 else "", "…" if end + 30 < len(self.text) else ""

@@ -66,26 +66,28 @@ def template() -> str:
     return text.replace("{user}", "Emma Johnson").replace("{model}", "Qwen")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DojoTool(Tool):
     """A tool of the benchmark, as if an MCP server offered it."""
 
-    def __init__(self, function: Any, world: World) -> None:
-        name: str = function.name
-        reads = name.startswith(READS)
-        super().__init__(name=name, read_only=reads, open_world=name in FETCHES, origin="MCP server agentdojo")
-        object.__setattr__(self, "_function", function)
-        object.__setattr__(self, "_world", world)
+    function: Any
+    world: World
+
+    @classmethod
+    def of(cls, function: Any, world: World) -> DojoTool:
+        """With the hints that its name tells."""
+        hints: dict[str, Any] = {"read_only": function.name.startswith(READS), "open_world": function.name in FETCHES}
+        return cls(name=function.name, origin="MCP server agentdojo", function=function, world=world, **hints)
 
     @property
     def schema(self) -> ToolSchema:
-        function: Any = self._function  # type: ignore[attr-defined] - set around the frozen dataclass
-        return ToolSchema(self.name, function.description, function.parameters.model_json_schema())
+        return ToolSchema(self.name, self.function.description, self.function.parameters.model_json_schema())
 
     def read_arguments(self, text: str) -> dict[str, Any]:
         return json.loads(text)
 
     async def invoke(self, arguments: dict[str, Any], context: Context) -> ToolResult:
-        world: World = self._world  # type: ignore[attr-defined] - set around the frozen dataclass
+        world = self.world
         value, error = world.runtime.run_function(world.environment, self.name, arguments)
         if error:
             raise ToolError(error)
@@ -121,7 +123,7 @@ class Replay:
         self._prompt = prompt
         self._agent = Agent(
             server=Endpoint(url="http://127.0.0.1:9/v1", kind=server_kinds()["vllm"], model="m", why="", window=8_192),
-            tools=[DojoTool(function, world) for function in world.suite.tools],
+            tools=[DojoTool.of(function, world) for function in world.suite.tools],
             permissions=permissions or Rules("auto"),
             approve=world.approve,
             workspace=folder,
