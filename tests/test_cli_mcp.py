@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import sys
 import tomllib
@@ -295,6 +296,15 @@ def test_a_server_that_fails_shows_its_last_words(capsys: pytest.CaptureFixture[
     shown = said(capsys, "test", code=1)
     assert "exit code 3" in shown
     assert "    one\n    ValueError: no database\n" in shown
+
+
+def test_an_address_where_nothing_is_keeps_its_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    said(capsys, "add", "far", f"http://127.0.0.1:{port}/mcp?key=s3cret")
+    shown = said(capsys, "test", code=1)
+    assert f"nothing answers at http://127.0.0.1:{port}/mcp?key=…" in shown
+    assert "s3cret" not in shown
 
 
 def test_logins_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from qianda.models.errors import ToolError
+from qianda.tools.mcp.configured import masked_url
 from qianda.tools.mcp.content import visible
 from qianda.tools.mcp.spec import MCPServer
 
@@ -112,11 +113,11 @@ def _remote_failure(server: MCPServer, error: BaseException) -> str:
         return str(error)
     status = error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else 0
     words = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
-    cure = f"Check its address: {server.url}"
+    cure = f"Check its address: {masked_url(server.url)}"
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         cause = f"it did not answer within {server.timeout:g} s"
     elif isinstance(error, httpx2.ConnectError):
-        cause = f"nothing answers at {server.url}"
+        cause = f"nothing answers at {masked_url(server.url)}"
         cure = "Check its address, and that it runs"
     elif status in (401, 403) or re.search(r"\b(401|403)\b|[Uu]nauthorized|[Ff]orbidden", words):
         cause, cure = "it wants you to log in", f"Say: qianda mcp login {server.name}"
