@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from qianda.agents.run import Run
 
 
-async def hear(run: Run[Any], batches: AsyncGenerator[list[Piece] | Retry]) -> Reply:
+async def hear(run: Run[Any], batches: AsyncGenerator[list[Piece] | Retry], *, shown: bool = True) -> Reply:
     """Hear a reply out.
 
     Args:
         run: where events go.
         batches: what ``Client.ask`` yields.
+        shown: it is for the user.
 
     Raises:
         ServerError: the model server failed.
@@ -33,5 +34,6 @@ async def hear(run: Run[Any], batches: AsyncGenerator[list[Piece] | Retry]) -> R
                 run.emit(Retrying, cause=cause, attempt=batch.attempt, wait=batch.wait, discard=batch.discard)
             else:
                 pieces += batch
-                run.show(batch)
+                if shown:
+                    run.show(batch)
     return merge(pieces)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
 import orjson
 
+from qianda.agents.compaction import Compaction
 from qianda.agents.journal import Record, read_back
 from qianda.models.messages import AssistantMessage, Content, Message, TextPart, ToolCall, ToolMessage, UserMessage
 from qianda.models.reply import Reply
@@ -114,6 +115,27 @@ def from_records(records: Iterable[Record]) -> list[Message]:
                 if calls or message.content:  # an empty reply was asked for again
                     messages.append(message)
     return messages + [results[index] for index in sorted(results)]
+
+
+def gone_on(records: Iterable[Record], earlier: Sequence[Message] = ()) -> list[Message]:
+    """The conversation that the next run goes on with, every call and prompt in it answered.
+
+    A run whose conversation was made shorter stands for all that was before; the whole text stays in the record.
+
+    Args:
+        records: of a run.
+        earlier: the conversation before it.
+
+    Raises:
+        JournalError: the record cannot be read.
+    """
+    records = list(records)
+    shortened = [at for at, one in enumerate(records) if one.kind == "compaction" and one.state == "finished"]
+    if shortened:
+        earlier = read_back(records[shortened[-1]].data, Compaction).messages
+        records = records[shortened[-1] + 1 :]
+        return closed([*earlier, *from_records(records)])
+    return [*earlier, *closed(from_records(records))]
 
 
 def history_of(records: Iterable[Record]) -> list[Message]:

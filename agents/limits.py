@@ -22,6 +22,8 @@ class Limits:
         tokens: input and output tokens together, as the server counts them.
         cost: USD by Model Studio's list prices; for models that have one.
         seconds: wall-clock time, waiting for approvals included.
+        context: tokens of one prompt: a conversation that grows beyond is made shorter, as when it reaches the model's
+            window; ends no run.
     """
 
     turns: int | None = 50
@@ -29,6 +31,7 @@ class Limits:
     tokens: int | None = None
     cost: float | None = None
     seconds: float | None = None
+    context: int | None = None
 
     def check_turn(self, turns: int, usage: Usage, cost: float | None = None) -> None:
         """See whether the model may be asked once more.

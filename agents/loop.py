@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qianda.agents.asking import hear
 from qianda.agents.calls import run_calls
+from qianda.agents.context import ContextWindow
 from qianda.agents.conversation import call_ids, reply_message, unique_calls
 from qianda.agents.ladder import Ladder
 from qianda.agents.output import Answer, Goal
@@ -37,22 +39,18 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
         ModelOutputError: the model gave nothing to work with, or nothing that fits the output type.
     """
     journal, limits, client = resources.journal, resources.limits, resources.client
-    encoder, goal = client.encoder(), Goal(resources)
+    window, goal, ladder = ContextWindow(run, resources), Goal(resources), Ladder()
     turn = calls = empty = 0
     thinking: Thinking | None = None  # less than was wanted, after a reply that was all thinking
     taken = call_ids(run.conversation)
-    ladder = Ladder()
 
     async def ask_once(forced: Forced | None) -> Reply:
         way = goal.request
         fields, think = way.fields, way.thinking or thinking
         if forced:
             fields, think = {**(fields or {}), **forced.fields}, forced.thinking or think
-        batches = client.ask(run.conversation, way.tools, encoder, fields=fields, thinking=think)
+        batches = client.ask(run.conversation, way.tools, window.encoder, fields=fields, thinking=think)
         return unique_calls(await hear(run, batches), taken)
-
-    async def ask() -> Reply:
-        return await ladder.ask(run, resources, turn, ask_once)
 
     while True:
         run.take_steering()
@@ -60,7 +58,16 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
         while run.heard and resources.notices:
             run.emit(Notice, text=resources.notices.pop(0))
         limits.check_turn(turn, run.usage, run.cost)
-        reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
+        await window.fit(turn)
+        reply = await journal.step(
+            run.id,
+            f"turn/{turn}",
+            partial(window.asked, partial(ladder.ask, run, resources, turn, ask_once)),
+            kind="model",
+            repeat="safe",
+            returns=Reply,
+        )
+        window.note(reply.usage)
         run.add_usage(reply.usage)
         message = reply_message(reply, run.id, turn)
         taken.update(call.id for call in message.tool_calls)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from qianda.models.messages import AssistantMessage, Message, ToolMessage, content_text
+from qianda.agents.compaction import SUMMARY
+from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserMessage, content_text
 from qianda.tools.effects import Effects
 from qianda.tools.permissions.commands import Command
 from qianda.tools.permissions.readers import is_steering
@@ -27,10 +28,15 @@ NOBODY_TO_AGREE = (
 
 
 class Origins:
-    """Whose words are whose in one run; reads the conversation only when a call is judged."""
+    """Whose words are whose in one run; reads the conversation only when a call is judged.
 
-    def __init__(self) -> None:
-        self._provenance = Provenance()
+    Args:
+        outer: those of the run that began this one, whose model wrote the prompt of this one.
+    """
+
+    def __init__(self, outer: Origins | None = None) -> None:
+        self._provenance = Provenance() if outer is None else outer._provenance
+        self._user_speaks = outer is None
         self._read = 0
         self._calls: dict[str, tuple[str, str]] = {}
 
@@ -56,18 +62,28 @@ class Origins:
         scope = _scope(tool, effects, workspace)
         if scope is None:
             return None
-        for message in conversation[self._read :]:
-            if isinstance(message, AssistantMessage):
-                self._calls.update({call.id: (call.name, call.arguments) for call in message.tool_calls})
-            elif isinstance(message, ToolMessage):
-                self._hear(message, resources.find(message.name))
-            else:
-                self._provenance.say(content_text(message.content))
-        self._read = len(conversation)
+        self.follow(conversation, resources)
         carried = self._provenance.carried(arguments, tool.schema.parameters, scope)
         if carried is not None and effects.command and _only_looks(effects.command, workspace):
             return None
         return carried
+
+    def follow(self, conversation: Sequence[Message], resources: Resources) -> None:
+        """Take in what was said since the last time."""
+        for message in conversation[self._read :]:
+            if isinstance(message, AssistantMessage):
+                self._calls.update({call.id: (call.name, call.arguments) for call in message.tool_calls})
+                if message.content.startswith(SUMMARY):  # of an earlier run: results that nobody has heard here
+                    self._provenance.hear(Source("the summary of the conversation", message.content, "other"))
+            elif isinstance(message, ToolMessage):
+                self._hear(message, resources.find(message.name))
+            elif self._user_speaks or not isinstance(message, UserMessage):
+                self._provenance.say(content_text(message.content))
+        self._read = len(conversation)
+
+    def shortened(self, length: int) -> None:
+        """The conversation was made shorter, to so many messages; what was in it is known already."""
+        self._read = length
 
     def agree(self, arguments: dict[str, Any]) -> None:
         """The user has agreed to a call with these arguments."""

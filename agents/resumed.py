@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from qianda.agents.conversation import closed, from_records, history_of, read_content
+from qianda.agents.conversation import gone_on, history_of, read_content
 from qianda.agents.journal import Journal, Record
 from qianda.agents.journal_forks import copy_run, cut
 from qianda.agents.resources import Resources
@@ -66,7 +66,7 @@ class Resumed(Run[T]):
     def _note_start(self, resources: Resources) -> None:
         resources.journal.claim(self.id)
         resources.journal.note(self.id, "resume", {"replies": self._replies, "calls": self._calls})
-        self.steps.count = self._steps
+        self.steps.count = max(self.steps.count, self._steps)
 
     @property
     def has_steering(self) -> bool:
@@ -121,7 +121,7 @@ def resume_run(agent: Agent[T], journal: Journal, run_id: str, context: Any = No
     for earlier in journal.runs(session):
         if earlier == run_id:
             break
-        history += closed(from_records(journal.records(earlier)))
+        history = gone_on(journal.records(earlier), history)
     history += history_of(journal.records(run_id))
     return Resumed(agent, run_id, journal, history=history, context=context, session=session)
 
@@ -134,6 +134,8 @@ def is_done(journal: Journal, run_id: str) -> bool:
 
 def fork_run(run: Run[T], agent: Agent[T], journal: Journal, at: int | None) -> Run[T]:
     """A new run that shares the beginning of another; see ``Run.fork``."""
+    if journal.lasting:
+        journal = agent.record()  # the run's own may be closed
     records = list(journal.records(run.id))
     if at is not None:
         records, _ = cut(records, at)

@@ -6,7 +6,7 @@ import asyncio
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -62,6 +62,7 @@ class Run(Generic[T]):
         self.questions = OpenQuestions(self)
         self._agent = agent
         self.resumed = False
+        self.reminders: list[Callable[[], str]] = []  # what to say again where the model goes on from a summary
         self._prompt = valid_content(prompt)
         self.session = session
         self._journal = journal

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
 
-from qianda.agents.conversation import closed, from_records
+from qianda.agents.conversation import closed, gone_on
 from qianda.agents.journal import Journal
 from qianda.agents.journal_forks import Point, Rewound, fork_session, rewind_session
 from qianda.agents.result import RunResult, T
@@ -37,7 +37,7 @@ class Session(Generic[T]):
         self._run: Run[T] | None = None
         self._earlier: list[Message] = []
         for run_id in self._journal.runs(self.name):
-            self._earlier += closed(from_records(self._journal.records(run_id)))
+            self._earlier = gone_on(self._journal.records(run_id), self._earlier)
 
     @property
     def messages(self) -> tuple[Message, ...]:

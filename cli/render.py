@@ -15,6 +15,7 @@ from qianda.models.events import (
     CallProgress,
     CallRepaired,
     CallStarted,
+    Compacted,
     Event,
     Notice,
     Retrying,
@@ -110,7 +111,7 @@ class RunView:
                 self._stream("thinking", event.text)
             case Retrying():
                 self._retrying(event)
-            case Notice():
+            case Notice() | Compacted():
                 self.line("note", "dim", event.text)
             case _:
                 self._show_call(event)

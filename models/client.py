@@ -13,7 +13,7 @@ from qianda.models.budget import BudgetWatch, bounded
 from qianda.models.completions import Api, completions_kind
 from qianda.models.errors import ServerError
 from qianda.models.exchange import Exchange
-from qianda.models.family import Sampling
+from qianda.models.family import Family, Sampling
 from qianda.models.http import patience
 from qianda.models.messages import Message, ToolSchema
 from qianda.models.reader import ReplyReader
@@ -43,6 +43,9 @@ class Client:
         seconds: silence after which a request counts as hung, None for 300, or what the HTTP client was made with.
         total: seconds for one reply, all attempts together.
 
+    Attributes:
+        window: the context window in tokens, as the server says it or a refusal has taught; None while unknown.
+
     Raises:
         ConfigurationError: the model or the server cannot do what ``thinking`` wants.
     """
@@ -63,6 +66,7 @@ class Client:
         if api == "completions":
             endpoint = replace(endpoint, kind=completions_kind(endpoint.kind))
         self.endpoint = endpoint
+        self.window = endpoint.window
         self._thinking = Thinking.of(thinking)
         self._total = total
         self._maker = maker = RequestMaker(
@@ -74,6 +78,15 @@ class Client:
         """The serialiser for one conversation."""
         kind, family = self.endpoint.kind, self._maker.family
         return MessageEncoder(kind, preserve=family.preserve, resend=family.resend, model=self.endpoint.model)
+
+    @property
+    def family(self) -> Family:
+        """The model's."""
+        return self._maker.family
+
+    def room(self, window: int) -> int:
+        """Tokens of a window that are left for a reply."""
+        return self._maker.room(window)
 
     def less_thinking(self, thinking: Thinking | None) -> Thinking | None:
         """What to try after a reply that was all reasoning; None when the model cannot think less.

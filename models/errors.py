@@ -81,7 +81,25 @@ class QuotaExceeded(ServerError):
 
 
 class ContextTooLong(ServerError):
-    """The prompt and the wanted output do not fit the context window."""
+    """The prompt and the wanted output do not fit the context window.
+
+    Args:
+        window: tokens that fit, as the server said; None when it did not.
+        prompt: tokens of the prompt, likewise; None also where it only said "at least".
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cure: str = "",
+        status: int | None = None,
+        window: int | None = None,
+        prompt: int | None = None,
+    ) -> None:
+        super().__init__(message, cure=cure, status=status)
+        self.window = window
+        self.prompt = prompt
 
 
 class ModelOutputError(QiandaError):

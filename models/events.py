@@ -271,6 +271,39 @@ class Discarded(Envelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted(Envelope):
+    """The conversation was made shorter, because the next prompt would not have fitted the context window.
+
+    Args:
+        stage: how far it had to go: old results put away (``results``), old reasoning dropped (``reasoning``), a
+            summary in the place of old messages (``summary``), or long texts cut (``cut``).
+        before: tokens of the prompt, about.
+        after: likewise.
+        results: how many results were put away or cut.
+        thoughts: from how many messages the reasoning was dropped.
+        dropped: how many messages the summary stands for.
+    """
+
+    stage: Literal["results", "reasoning", "summary", "cut"]
+    before: int
+    after: int
+    results: int = 0
+    thoughts: int = 0
+    dropped: int = 0
+    type: Literal["compacted"] = "compacted"
+
+    @property
+    def text(self) -> str:
+        """All of it in one line, for people."""
+        what = [
+            f"{self.dropped} messages summarised" if self.dropped else "",
+            f"{self.results} results shortened" if self.results else "",
+            f"the reasoning of {self.thoughts} replies dropped" if self.thoughts else "",
+        ]
+        return f"Context compacted: {self.before:,} to {self.after:,} tokens ({', '.join(filter(None, what))})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Envelope):
     """Something worth saying that changes nothing: shown to people, not to the model."""
 
@@ -297,6 +330,7 @@ Event = (
     | UsageReported
     | Retrying
     | Discarded
+    | Compacted
     | Notice
 )
 

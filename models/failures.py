@@ -26,6 +26,17 @@ _TOO_LONG = re.compile(
     r"|range of input length|prompt is too long",
     re.IGNORECASE,
 )
+# The window, and the prompt, in what vLLM, SGLang, llama.cpp, Model Studio, TGI and OpenAI say.
+_WINDOW = re.compile(
+    r"(?:maximum context length (?:is|of)|context (?:size|length) \(|input length should be \[\d+,|n_ctx=|must be <=)"
+    r" ?(\d+)",
+    re.IGNORECASE,
+)
+_PROMPT = re.compile(
+    r"(?:prompt contains|(?:request|input) \(|n_prompt_tokens=|Given:) ?(\d+)"
+    r"|(\d+) (?:in|tokens from) the (?:input )?messages",
+    re.IGNORECASE,
+)
 _BILLING = re.compile(
     r"CommodityNotPurchased|PrepaidBillOverdue|PostpaidBillOverdue|BudgetLimitExceeded|Arrearage"
     r"|AllocationQuota\.FreeTierOnly|free (allocated|tier).{0,40}(exceeded|exhausted)|overdue[- ]payment"
@@ -58,7 +69,8 @@ def error_of(body: Any) -> tuple[str, str] | None:
     if isinstance(error, dict):
         inner = cast("dict[str, Any]", error)
         codes = " ".join(str(inner[name]) for name in ("code", "type", "param") if inner.get(name))
-        return str(inner.get("message") or inner), codes
+        counts = "".join(f" {name}={inner[name]}" for name in ("n_prompt_tokens", "n_ctx") if inner.get(name))
+        return str(inner.get("message") or inner) + counts, codes
     if error:
         return str(error), ""
     if fields.get("object") == "error" or ("message" in fields and "code" in fields and "choices" not in fields):
@@ -123,7 +135,14 @@ def classify(
     if _BILLING.search(text):
         return QuotaExceeded(said, cure="Look at the account's bill or allowance; waiting does not help", status=status)
     if status in (400, 413, 422, 500) and _TOO_LONG.search(text):
-        return ContextTooLong(said, cure="Shorten the prompt, or serve the model with a larger window", status=status)
+        window, prompt = _WINDOW.search(message), _PROMPT.search(message)
+        return ContextTooLong(
+            said,
+            cure="Shorten the prompt, or serve the model with a larger window",
+            status=status,
+            window=int(window[1]) if window else None,
+            prompt=int(prompt[1] or prompt[2]) if prompt else None,
+        )
     if status in (401, 403) or re.search(r"invalid_api_key|InvalidApiKey", text):
         return ServerRefused(said, cure=key_cure(url), status=status)
     if cure := _cure(text):
@@ -208,6 +227,10 @@ def _clamped(said: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
             most = int(window[2]) - int(window[3]) if window[1] else int(window[4]) // 2
         if 0 < most < value:
             return {**fields, name: most}
+    wanted, window = re.search(r"requested (\d+) output tokens", said), _WINDOW.search(said)
+    name = next((name for name in ("max_tokens", "max_completion_tokens") if name in fields), "")
+    if wanted and window and name and int(wanted[1]) > (most := int(window[1]) // 4):
+        return {**fields, name: most}
     return None
 
 

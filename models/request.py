@@ -68,6 +68,12 @@ class RequestMaker:
         self._text_only = False
         self._usual = self.mode(thinking)
 
+    def room(self, window: int) -> int:
+        """Tokens of a window that are left for a reply: those asked for, else enough for long reasoning."""
+        fields = self._usual.fields
+        asked = fields.get("max_tokens") or fields.get("max_completion_tokens")
+        return min(asked, window // 2) if asked else min(self.family.max_output, window // 4)
+
     def mode(self, thinking: Thinking | None) -> Mode:
         """How the model is asked when this is wanted, None for its own default."""
         mode = mode_of(thinking, self.family, self._kind, self._sampling)

@@ -14,6 +14,7 @@ from qianda.models.events import (
     CallForced,
     CallProgress,
     CallStarted,
+    Compacted,
     Event,
     InputReceived,
     Notice,
@@ -69,6 +70,7 @@ class RunView:
             Retrying: self._retry,
             CallForced: self._force,
             Notice: self._notice,
+            Compacted: self._compacted,
             RunFinished: self._finish,
         }
         status.busy("waiting for the model")
@@ -239,6 +241,10 @@ class RunView:
         if event.text not in self._noticed:
             self._noticed.add(event.text)
             self.hold(NoticeBlock(event.text))
+
+    def _compacted(self, event: Compacted) -> None:
+        self._close()
+        self._transcript.add(NoticeBlock(event.text))
 
     def _finish(self, event: RunFinished) -> None:
         self._close()
