@@ -98,10 +98,10 @@ async def opened(stack: AsyncExitStack, *servers: MCPServer) -> MCPToolset:
 async def sleepy() -> float:
     """Seconds until servers run that each sleep for one before they answer."""
     script = str(HERE.parent.parent / "tests/fixtures/mcp/server.py")
-    command = (sys.executable, "-S", script, "sleepy")
+    command = (sys.executable, "-S", script)
     start = time.perf_counter()
     async with AsyncExitStack() as stack:
-        await opened(stack, *(MCPServer(f"s{number}", command) for number in range(SERVERS)))
+        await opened(stack, *(MCPServer(f"s{number}", command, {"SLOW": "1"}) for number in range(SERVERS)))
         return time.perf_counter() - start
 
 

@@ -46,7 +46,7 @@ def is_lost(error: BaseException) -> bool:
 def call_failure(server: MCPServer, what: str, error: BaseException) -> str:
     """What to say of a request that failed while the server goes on."""
     words = " ".join(visible(str(error)).split())[:500] or type(error).__name__
-    return f"MCP server {server.name!r} could not run {what}: {words}"
+    return f"MCP server {server.name!r} failed at {what}: {words}"
 
 
 def ended_words(server: MCPServer, returncode: int | None, fault: str, tail: str) -> str:
