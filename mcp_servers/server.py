@@ -154,10 +154,11 @@ class ToolServer(Server["Life"]):
                 closing=call.context.lifespan_context.stack,
                 value=call,
             )
-            async with asyncio.TaskGroup() as group:
-                group.create_task(progress.send())
+            try:
                 result = await tool.call(valid, context)
-                progress.end()
+                await progress.sent()
+            finally:
+                progress.stop()
         return types.CallToolResult(
             content=_blocks(result.content), structured_content=call.structured, is_error=result.failed
         )
@@ -230,29 +231,35 @@ class _Progress:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._texts: list[str] = []
-        self._changed = asyncio.Event()
-        self._ended = False
+        self._count = 0
+        self._sending: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
 
     def say(self, text: str) -> None:
-        """Take a text and return at once."""
+        """Take a text and return at once; also from a thread."""
         self._texts.append(text.rstrip("\n"))
-        self._changed.set()
+        self._loop.call_soon_threadsafe(self._begin)
 
-    def end(self) -> None:
-        """No more is said."""
-        self._ended = True
-        self._changed.set()
+    async def sent(self) -> None:
+        """Wait until all is sent."""
+        self._begin()
+        if self._sending is not None:
+            await self._sending
 
-    async def send(self) -> None:
-        """Send until the end."""
-        count = 0
-        while self._texts or not self._ended:
-            await self._changed.wait()
-            self._changed.clear()
+    def stop(self) -> None:
+        """Send no more."""
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def _begin(self) -> None:
+        if self._texts and (self._sending is None or self._sending.done()):
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._texts:
             texts, self._texts = self._texts, []
-            if texts:
-                count += len(texts)
-                await self._call.report_progress(count, message="\n".join(texts))
+            self._count += len(texts)
+            await self._call.report_progress(self._count, message="\n".join(texts))
 
 
 def _wire_tool(tool: Tool) -> types.Tool:
