@@ -169,7 +169,7 @@ class Agent(Generic[T]):
         Raises:
             JournalError: the record cannot be opened or read.
         """
-        return Session(self, name, self._lasting())
+        return Session(self, name, self.record())
 
     def resume(self, run_id: str, *, context: Any = None) -> Run[T]:
         """Go on with a run that was interrupted, also in an earlier process; used like what ``stream`` gives.
@@ -187,9 +187,14 @@ class Agent(Generic[T]):
         """
         from qianda.agents.resumed import resume_run
 
-        return resume_run(self, self._lasting(), run_id, context)
+        return resume_run(self, self.record(), run_id, context)
 
-    def _lasting(self) -> Journal:
+    def record(self) -> Journal:
+        """The record that sessions are kept in: the agent's journal, or the user's own when it has none.
+
+        Raises:
+            JournalError: it cannot be opened.
+        """
         if self._record is None:
             from qianda.models.config import data_dir
 
