@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -95,11 +96,16 @@ class Opening:
         from mcp import Client
         from mcp_types import Implementation
 
-        about = Implementation(name="qianda", version=version("qianda"))
+        about = Implementation(name="qianda", version=_version())
         mode = "legacy" if legacy else "auto"
         return await stack.enter_async_context(
             Client(target, client_info=about, mode=mode, log_level="info", **callbacks)
         )
+
+
+@cache
+def _version() -> str:
+    return version("qianda")
 
 
 def import_sdk() -> None:

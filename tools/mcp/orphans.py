@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,7 +44,7 @@ class Trace:
 
     def begin(self, pid: int) -> None:
         """Note a process that was started, the leader of a group of its own."""
-        noted = {"name": self._name, "pid": pid, "began": _began(pid), "owner": os.getpid(), "of": _began(os.getpid())}
+        noted = {"name": self._name, "pid": pid, "began": _began(pid), "owner": os.getpid(), "of": _own(os.getpid())}
         with contextlib.suppress(OSError):  # a disk that is full stops no server
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(orjson.dumps(noted))
@@ -88,6 +89,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _owned(noted: dict[str, Any]) -> bool:
     """Whether the process that started it still runs."""
     return bool(noted["of"]) and _began(noted["owner"]) == noted["of"]
+
+
+@cache
+def _own(pid: int) -> str:
+    """When this process began, asked once; by its number, as a fork is another process."""
+    return _began(pid)
 
 
 def _began(pid: int) -> str:
