@@ -15,6 +15,7 @@ from qianda.agents.conversation import valid_text
 from qianda.agents.journal import Journal, open_journal
 from qianda.agents.limits import Limits
 from qianda.agents.output import Output, asked_for
+from qianda.agents.plan import INSTRUCTIONS as PLAN_INSTRUCTIONS
 from qianda.agents.resources import Approve, Ask, Resources
 from qianda.agents.result import RunResult, T
 from qianda.agents.run import Run
@@ -30,6 +31,7 @@ from qianda.models.messages import Message, Part
 from qianda.models.profile_cache import known
 from qianda.models.resolve import Endpoint, resolve
 from qianda.models.thinking import Thinking
+from qianda.tools.builtin.plan import plan as plan_tool
 from qianda.tools.function_tool import as_tool
 from qianda.tools.permissions import PermissionMode, Permissions, Rules
 from qianda.tools.sandbox import Sandbox, SandboxMode
@@ -64,6 +66,8 @@ class Agent(Generic[T]):
         output_type: what the answer becomes: a pydantic model, dataclass, TypedDict or any other type that pydantic
             validates; text by default. What does not fit is asked for again.
         limits: what one run may use up.
+        plan: plan mode: only tools that are read-only run until the user has accepted the model's plan; where nobody
+            can be asked, the plan is the answer.
         permissions: ``read-only``, ``ask``, ``edits`` or ``auto``: what built-in and MCP tools may do; or ``Rules``.
         approve: who is asked where the permissions want an approval; without it such calls are denied.
         ask: who answers the questions of tools: an async function from a ``Question`` to a text, a dict or None.
@@ -92,6 +96,7 @@ class Agent(Generic[T]):
         sampling: Sampling | None = None,
         output_type: TypeForm[T] = _TEXT,
         limits: Limits | None = None,
+        plan: bool = False,
         permissions: PermissionMode | Rules = "ask",
         approve: Approve | None = None,
         ask: Ask | None = None,
@@ -107,7 +112,10 @@ class Agent(Generic[T]):
         self.model = model
         self.server = server
         self.instructions = valid_text(instructions or "")
+        self.plan = plan
         self.tools = by_name([as_tool(tool) for tool in tools])
+        if plan:
+            self.tools.setdefault(plan_tool.name, plan_tool)
         self.mcp_servers = tuple(mcp_servers)
         self.thinking = thinking
         self.sampling = sampling
@@ -279,7 +287,8 @@ class Agent(Generic[T]):
         journal = open_journal(self._journal)
         if journal is not self._journal:
             stack.callback(journal.close)
-        named, instructions = asked_for(self.output, self.tools, self.instructions, more=toolset is not None)
+        given = f"{self.instructions}\n\n{PLAN_INSTRUCTIONS}".strip() if self.plan else self.instructions
+        named, instructions = asked_for(self.output, self.tools, given, more=toolset is not None)
         return Resources(
             client=client,
             tools=named,
@@ -290,6 +299,7 @@ class Agent(Generic[T]):
             approve=self.approve,
             ask=self.ask,
             limits=self.limits,
+            plan=self.plan,
             workspace=self.workspace,
             sandbox=self.sandbox,
             notices=notices,

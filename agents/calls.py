@@ -7,7 +7,7 @@ import difflib
 import json
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
 from qianda.agents.kept import RecordedTexts
 from qianda.agents.ladder import Ladder
+from qianda.agents.plan import NOT_YET, PLAN_MODE
 from qianda.agents.provenance import NOBODY_TO_AGREE
 from qianda.agents.questions import Questions
 from qianda.agents.resources import Resources
@@ -25,6 +26,7 @@ from qianda.models.formats.arguments import fitted
 from qianda.models.messages import AssistantMessage, ToolCall, ToolMessage, content_text
 from qianda.models.reply import BrokenCall
 from qianda.tools.context import Context
+from qianda.tools.effects import Effects
 from qianda.tools.permissions import ApprovalRequest, Decision, Verdict
 from qianda.tools.remembered import remembered
 from qianda.tools.results import ToolResult
@@ -34,6 +36,7 @@ from qianda.tools.undo_steps import Step
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
+    from qianda.tools.planning import PlanChange
 
 
 async def run_calls(
@@ -76,7 +79,7 @@ async def run_calls(
     for job in jobs:
         name = job.tool.name if job.tool else ""
         wrong[name] = job.miscalled and wrong.get(name, job.miscalled)
-    ladder.note(turn, message.tool_calls, wrong, run.conversation)
+    ladder.note(turn, message.tool_calls, wrong, run.conversation, planned=run.plan is not None)
 
 
 async def _run_together(run: Run[Any], batch: Sequence[_Call]) -> None:
@@ -232,7 +235,11 @@ class _Call:
             kept=RecordedTexts(run, self._resources),
             add_tools=self._resources.add_tools,
             closing=run.closing,
+            planning=self._change_plan,
         )
+
+    async def _change_plan(self, change: PlanChange, ask: Callable[..., Awaitable[Any]]) -> str:
+        return await self._run.planning.change(change, ask)
 
     async def _permitted(self) -> tuple[dict[str, Any], ToolResult | None]:
         """The validated arguments, and what to answer instead of running the tool, if anything."""
@@ -256,7 +263,7 @@ class _Call:
         if effects.keeps_folder and (folder := remembered(self._run.closing).folder):
             judged = {**arguments, "folder": folder}
             effects = replace(effects, command=f"cd {shlex.quote(folder)} && {effects.command}")
-        verdict = permissions.judge(self.tool, judged, effects)
+        verdict = self._awaits_plan(self.tool, effects) or permissions.judge(self.tool, judged, effects)
         carried = None
         if (
             verdict.action == "allow"
@@ -291,6 +298,17 @@ class _Call:
         if carried is not None:
             self._run.origins.agree(arguments)
         return arguments, None
+
+    def _awaits_plan(self, tool: Tool, effects: Effects) -> Verdict | None:
+        """The denial of what may change something while the user has not accepted the plan, in plan mode."""
+        resources, plan = self._resources, self._run.plan
+        if (
+            not resources.plan
+            or (plan is not None and plan.accepted)
+            or resources.permissions.only_looks(tool, effects)
+        ):
+            return None
+        return Verdict("deny", NOT_YET, PLAN_MODE)
 
     async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str, rule: str) -> Decision:
         request = ApprovalRequest(

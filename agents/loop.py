@@ -11,8 +11,8 @@ from qianda.agents.context import ContextWindow
 from qianda.agents.conversation import call_ids, reply_message, unique_calls
 from qianda.agents.ladder import Ladder
 from qianda.agents.output import Answer, Goal
+from qianda.agents.plan import proposed_answer
 from qianda.agents.resources import Resources
-from qianda.models.errors import ModelOutputError
 from qianda.models.events import Notice
 from qianda.models.forcing import Forced
 from qianda.models.reply import Reply
@@ -20,8 +20,6 @@ from qianda.models.thinking import Thinking
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
-
-EMPTY_NUDGE = "Your last reply was empty. Answer the request, or call a tool."
 
 
 async def run_loop(run: Run[Any], resources: Resources) -> Answer:
@@ -40,8 +38,8 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
     """
     journal, limits, client = resources.journal, resources.limits, resources.client
     window, goal, ladder = ContextWindow(run, resources), Goal(resources), Ladder()
-    turn = calls = empty = 0
-    thinking: Thinking | None = None  # less than was wanted, after a reply that was all thinking
+    turn = calls = 0
+    thinking: Thinking | None = None  # less than was wanted, where that may help
     taken = call_ids(run.conversation)
 
     async def ask_once(forced: Forced | None) -> Reply:
@@ -72,32 +70,20 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
         message = reply_message(reply, run.id, turn)
         taken.update(call.id for call in message.tool_calls)
         if message.tool_calls:
-            empty, thinking = 0, None
             run.conversation.append(message)
             calls += len(message.tool_calls)
             limits.check_calls(calls)
             await run_calls(run, resources, message, reply.broken, turn, ladder=ladder)
+            thinking = ladder.calmed(client)
         elif message.content:
             run.conversation.append(message)
             if ladder.nudged(run, resources, reply):
                 turn += 1
                 continue
-        elif reply.reasoning and (less := client.less_thinking(thinking)):
-            thinking = less
-            run.emit(Notice, text="The model thought and gave no answer; it is asked again and thinks less")
-        elif reply.finish == "length":
-            raise ModelOutputError(
-                "The model used up its output before it came to an answer",
-                cure="Raise Sampling(max_tokens=…) or the server's window, or switch thinking off",
-            )
-        elif empty:
-            raise ModelOutputError("The model gave an empty answer twice", cure="Try again, or another model")
         else:
-            empty += 1
-            run.take_input(EMPTY_NUDGE)
-            run.emit(Notice, text="The model's reply was empty; it is asked again")
+            thinking = ladder.emptied(run, resources, reply, thinking)
         turn += 1
         if (message.tool_calls or message.content) and not run.has_steering:
-            answer = goal.reached(run, message, reply)
+            answer = proposed_answer(run, resources) or goal.reached(run, message, reply)
             if answer is not None:
                 return answer

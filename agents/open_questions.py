@@ -11,6 +11,7 @@ from qianda.agents.questions import answer_to
 from qianda.agents.resources import Approve, Ask
 from qianda.models.errors import ToolError
 from qianda.models.events import ApprovalAsked, Event, QuestionAsked
+from qianda.models.plan import Plan
 from qianda.tools.permissions import ApprovalRequest, Decision
 from qianda.tools.questions import NOBODY, Answer, Question
 
@@ -51,13 +52,17 @@ class OpenQuestions:
             _settle(self._questions, request_id, ToolError(NOBODY))
         self._shown.clear()
 
-    def answer(self, request_id: str, answer: Decision | Answer) -> None:
+    def answer(self, request_id: str, answer: Decision | bool | Answer | Plan) -> None:
         """Answer one.
 
         Raises:
             LookupError: no such question is open.
             TypeError: the answer is not of the kind that was asked for.
         """
+        if isinstance(answer, bool):
+            answer = Decision(allowed=answer)
+        elif isinstance(answer, Plan):
+            answer = {"steps": [step.text for step in answer.steps]}
         if request_id in (self._questions if isinstance(answer, Decision) else self._approvals):
             raise TypeError(f"{answer!r} is no answer to this: approvals take a Decision, questions text, dict or None")
         if isinstance(answer, Decision):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from qianda.agents.result import T
 from qianda.models.errors import ConfigurationError, ModelOutputError, ToolError
@@ -186,12 +186,12 @@ class Answer:
     Args:
         value: the text, or what ``output_type`` made of it.
         text: the text; JSON where there is an output type.
-        cut: it was cut at the server's output limit.
+        finish: how the run ends: ``length`` when it was cut at the server's output limit, ``plan`` when it is a plan.
     """
 
     value: Any
     text: str
-    cut: bool
+    finish: Literal["done", "length", "plan"] = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ class Goal:
         """
         cut = reply.finish == "length"
         if self._output is None:
-            return None if message.tool_calls else Answer(reply.text, reply.text, cut)
+            return None if message.tool_calls else Answer(reply.text, reply.text, "length" if cut else "done")
         if message.tool_calls:
             return self._called(run, self._output, run.conversation[-len(message.tool_calls) :])
         try:
@@ -257,7 +257,7 @@ class Goal:
             self._miss(run, self._output, str(error), cut=cut)
             run.take_input(self._complaint(self._output, str(error)))
             return None
-        return Answer(value, text, cut)
+        return Answer(value, text, "length" if cut else "done")
 
     def _called(self, run: Run[Any], output: Output[Any], results: list[Message]) -> Answer | None:
         """The answer that was given by a call; none while a call beside it failed, as it could not know that."""
@@ -271,7 +271,7 @@ class Goal:
         value, text = output.read(content_text(given[-1].content))
         self._journal.note(run.id, "answer", text)
         run.conversation.append(AssistantMessage(text))
-        return Answer(value, text, cut=False)
+        return Answer(value, text)
 
     def _miss(self, run: Run[Any], output: Output[Any], problem: str, *, cut: bool = False) -> None:
         self._missed += 1

@@ -47,6 +47,7 @@ class Resources:
         output: what the answer becomes, or None for text.
         thinking: what was asked for: True, False, or None for the model's default.
         mcp: the MCP servers, or None.
+        plan: nothing is changed before the user has accepted a plan.
         stack: closed before all of this.
     """
 
@@ -64,6 +65,7 @@ class Resources:
     sandbox: Sandbox | None = None
     ask: Ask | None = None
     mcp: MCPToolset | None = None
+    plan: bool = False
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _of_sessions: dict[str, AsyncExitStack] = field(default_factory=dict[str, AsyncExitStack])
     _served: tuple[Tool, ...] = ()

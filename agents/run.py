@@ -19,6 +19,7 @@ from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
 from qianda.agents.open_questions import OpenQuestions
 from qianda.agents.output import Answer
+from qianda.agents.plan import Planning
 from qianda.agents.provenance import Origins
 from qianda.agents.reply_events import reply_events
 from qianda.agents.resources import Resources
@@ -26,6 +27,7 @@ from qianda.agents.result import RunResult, T
 from qianda.models.errors import JournalError, LimitReached
 from qianda.models.events import Event, InputReceived, Notice, RunFinished, RunStarted, UsageReported
 from qianda.models.messages import Content, Message, SystemMessage, Usage, UserMessage
+from qianda.models.plan import Plan
 from qianda.models.reply import Piece
 from qianda.tools.permissions import Decision
 from qianda.tools.questions import Answer as UserAnswer
@@ -57,6 +59,7 @@ class Run(Generic[T]):
         self.context = context
         self.usage = Usage()
         self.cost: float | None = None
+        self.plan: Plan | None = None
         self.history = tuple(history)
         self.conversation: list[Message] = list(history)
         self.questions = OpenQuestions(self)
@@ -119,20 +122,21 @@ class Run(Generic[T]):
         """Say something to the model while it works; it reads it before its next reply."""
         self._steering.append(valid_content(content))
 
-    def answer(self, request_id: str, answer: Decision | bool | UserAnswer) -> None:
+    def answer(self, request_id: str, answer: Decision | bool | UserAnswer | Plan) -> None:
         """Answer an ``ApprovalAsked`` or a ``QuestionAsked``, before the next event is asked for.
 
         One of a stopped run needs no answer any more.
 
         Args:
             request_id: the event's.
-            answer: a decision for an approval; for a question a text, the filled-in form, or None to decline.
+            answer: a decision for an approval; for a question a text, the filled-in form, or None to decline; for the
+                question about a plan also the changed plan.
 
         Raises:
             LookupError: no such question is open.
             TypeError: the answer is not of the kind that was asked for.
         """
-        self.questions.answer(request_id, Decision(allowed=answer) if isinstance(answer, bool) else answer)
+        self.questions.answer(request_id, answer)
 
     def cancel(self) -> None:
         """Stop: the connection to the server is closed, running tools are cancelled. Does nothing to a finished run."""
@@ -227,6 +231,12 @@ class Run(Generic[T]):
         run = weakref.proxy(self)  # or the two would hold each other until the garbage collector comes
         return Steps(self.id, self._agent.workspace, lambda text: run.emit(Notice, text=text))
 
+    @cached_property
+    def planning(self) -> Planning:
+        """Changes the plan, and knows what is left of it."""
+        assert self._resources is not None
+        return Planning(self, self._resources)
+
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Give out an event; costs nothing when nobody watches."""
         if self._watched and not self._ended:
@@ -305,7 +315,7 @@ class Run(Generic[T]):
                     self._prompt = await resources.mcp.attached(self._prompt)
                 self._start(resources)
                 answer = await run_loop(self, resources)
-            self._end("length" if answer.cut else "done", answer)
+            self._end(answer.finish, answer)
         except asyncio.CancelledError:
             self._end("cancelled")
             raise
@@ -344,7 +354,7 @@ class Run(Generic[T]):
 
     def _end(
         self,
-        finish: Literal["done", "length", "limit", "cancelled"],
+        finish: Literal["done", "length", "plan", "limit", "cancelled"],
         answer: Answer | None = None,
         *,
         which: str = "",
@@ -360,6 +370,7 @@ class Run(Generic[T]):
             finish=finish,
             run_id=self.id,
             cost=self.cost,
+            plan=self.plan,
         )
         if finish == "length":
             self.emit(Notice, text="The answer was cut at the server's output limit")

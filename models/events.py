@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from qianda.models.messages import NO_USAGE, Content, Usage
+from qianda.models.plan import Plan
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -47,13 +48,14 @@ class RunFinished(Envelope):
     """A run ended; always the last event.
 
     Args:
-        reason: ``done``, ``limit``, ``cancelled`` or ``error``.
+        reason: ``done``, ``plan`` (it is the answer, as nobody was there to accept it), ``limit``, ``cancelled`` or
+            ``error``.
         which: the limit that was reached, or the class of the error; else "".
         message: for a person: what happened and what to do next; "" when all is well.
         output: the answer, as far as there is one.
     """
 
-    reason: Literal["done", "limit", "cancelled", "error"]
+    reason: Literal["done", "plan", "limit", "cancelled", "error"]
     which: str = ""
     message: str = ""
     output: str = ""
@@ -311,6 +313,14 @@ class Notice(Envelope):
     type: Literal["notice"] = "notice"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChanged(Envelope):
+    """The plan was written, revised or accepted, or a step of it has another state."""
+
+    plan: Plan
+    type: Literal["plan_changed"] = "plan_changed"
+
+
 Event = (
     RunStarted
     | RunFinished
@@ -332,6 +342,7 @@ Event = (
     | Discarded
     | Compacted
     | Notice
+    | PlanChanged
 )
 
 _adapter: TypeAdapter[Any] | None = None

@@ -386,9 +386,10 @@ async def test_wrong_key_and_unknown_model() -> None:
 async def test_an_empty_answer_is_asked_for_once_more() -> None:
     async with ScriptedServer("", "here") as server:
         assert (await Agent(server=server.url).run("go")).output == "here"
-    async with ScriptedServer("", "") as server:
-        with pytest.raises(ModelOutputError, match="empty"):
+    async with ScriptedServer("", "", "") as server:
+        with pytest.raises(ModelOutputError, match="empty answer 3 times"):
             await Agent(server=server.url).run("go")
+    assert server.requests[2]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 async def test_empty_answers_far_apart_are_each_asked_for_once_more() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from qianda.tools.kept import NOTHING_KEPT, Kept
+from qianda.tools.planning import Planner, plan_nothing
 from qianda.tools.questions import Asking, Question, ask_nobody
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Context:
         add_tools: let the model call further tools from its next reply on.
         closing: what a tool keeps open between calls goes onto it, to be closed with the conversation; the same for
             all calls of one conversation. None: nothing can be kept.
+        planning: changes the run's plan.
     """
 
     run_id: str = ""
@@ -62,6 +64,7 @@ class Context:
     kept: Kept = NOTHING_KEPT
     add_tools: Callable[[Sequence[Tool]], None] = _unadded
     closing: AsyncExitStack | None = None
+    planning: Planner = plan_nothing
 
     @overload
     async def ask(self, question: str, options: Sequence[str] = ()) -> str | None: ...

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from qianda.models.errors import ConfigurationError, QiandaError
-from qianda.tools.builtin import TOOLSETS, ask_user
+from qianda.tools.builtin import TOOLSETS, ask_user, plan
 from qianda.tools.function_tool import FunctionTool
 from qianda.tools.tool import Tool
 
@@ -49,7 +49,7 @@ def tools_named(name: str, folder: Path) -> list[Tool]:
             there = ", ".join(tool.name for tool in found)
             raise ConfigurationError(f"{path} has no tool {wanted!r}", cure=f"It has {there}")
         return kept
-    built_in = {tool.name: tool for tool in (ask_user, *(tool for make in TOOLSETS.values() for tool in make()))}
+    built_in = {tool.name: tool for tool in (ask_user, plan, *(tool for make in TOOLSETS.values() for tool in make()))}
     if name in built_in:
         return [built_in[name]]
     close = difflib.get_close_matches(name, [*TOOLSETS, *built_in], n=1)

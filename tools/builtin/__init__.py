@@ -14,6 +14,7 @@ from qianda.tools.builtin.documents import read_document
 from qianda.tools.builtin.edit import edit_file
 from qianda.tools.builtin.files import list_files, read_file, write_file
 from qianda.tools.builtin.images import view_image
+from qianda.tools.builtin.plan import plan
 from qianda.tools.builtin.python import run_python
 from qianda.tools.builtin.search import grep
 from qianda.tools.builtin.shell import run_command
@@ -85,6 +86,7 @@ __all__ = [
     "jobs",
     "list_files",
     "move_file",
+    "plan",
     "python",
     "read_document",
     "read_file",

@@ -77,6 +77,10 @@ class Permissions:
             return doubt
         return _CONSENT if tool.consent else call.by_mode(self.mode)
 
+    def only_looks(self, tool: Tool, effects: Effects) -> bool:
+        """Whether a call changes nothing: the tool is read-only, or its command is known to change nothing."""
+        return tool.read_only or _Call(self, tool, {}, effects).only_looks
+
     def vouched(self, tool: Tool, arguments: dict[str, Any], effects: Effects) -> bool:
         """Whether a person let exactly this call run, or by a rule this command or every call of the tool."""
         if self._remembered and _key(tool, arguments) in self._remembered:
