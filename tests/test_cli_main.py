@@ -90,7 +90,7 @@ def test_completion_for_the_shells(shell: str) -> None:
         (["config", "frobnicate"], "frobnicate"),
         (["models", "pull", "qwen3"], "demo"),
         (["models", "pull"], "name"),
-        (["serve"], "targets"),
+        (["serve"], "nothing to serve"),
         (["--model", "x", "run", "Hi"], "after the command"),
         (["doctor", "--cwd", "missing"], "missing"),
         ([], "needs a terminal"),

@@ -18,12 +18,14 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp_types import AudioContent, CallToolResult, ImageContent, TextContent
 
+from qianda import __version__
 from qianda.mcp_servers import list_targets, load_targets
 from qianda.mcp_servers.server import ToolServer
 from qianda.models.errors import ConfigurationError
 from qianda.tools import TOOLSETS, Context
 from qianda.tools.mcp import MCPServer, MCPToolset
 
+HOUSE = Path(__file__).resolve().parents[1]
 MY_TOOLS = '''
 import asyncio, os, sys
 from pathlib import Path
@@ -283,6 +285,21 @@ def test_the_module_says_what_is_wrong_on_stderr_and_ends(arguments: list[str]) 
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_registry_s_entry_names_this_release_and_this_command() -> None:
+    entry = json.loads((HOUSE / "server.json").read_text(encoding="utf-8"))
+    (package,) = entry["packages"]
+    assert entry["version"] == package["version"] == __version__
+    assert len(entry["description"]) <= 100
+    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", entry["name"])
+    serve, toolset, folder = package["packageArguments"]
+    assert all(name in toolset["description"] for name in TOOLSETS)
+    words = [serve["value"], toolset["default"], folder["name"], "."]
+    done = subprocess.run(
+        [sys.executable, "-m", "qianda", *words], input="", capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 Served = Callable[..., subprocess.Popen[str]]
