@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -160,6 +161,28 @@ class Agent(Generic[T]):
     def run_sync(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> RunResult[T]:
         """``run`` for programs without an event loop; same arguments, result and errors."""
         return run_sync(self.run(prompt, history=history, context=context))
+
+    def as_tool(self, name: str, description: str) -> Tool:
+        """This agent as a tool of others: its run is a part of theirs, with no more rights than they have.
+
+        Args:
+            name: what the tool is called.
+            description: what it is good for, for the model.
+        """
+        from qianda.agents.as_tool import AgentAsTool
+
+        return AgentAsTool(name=name, description=description, agent=self, consent=True)
+
+    def settled(self, endpoint: Endpoint, workspace: Path) -> Agent[T]:
+        """A copy for runs within one of another agent: in its folder, and on its server unless this has one."""
+        made = copy(self)
+        other: dict[str, Any] = {"_shared": WeakKeyDictionary(), "_journal": None, "workspace": workspace}
+        if self.server is None and self.model is None:
+            other |= {"server": endpoint, "_endpoint": endpoint}
+        elif self.server is None and endpoint.engine is None and endpoint.transport is None:
+            other |= {"server": endpoint.url, "_api_key": self._api_key or endpoint.api_key}
+        vars(made).update(other)
+        return made
 
     def stream(self, prompt: Prompt, *, history: Sequence[Message] = (), context: Any = None) -> Run[T]:
         """Run, and watch: ``async with agent.stream("…") as run: async for event in run: …``.

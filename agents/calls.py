@@ -190,8 +190,9 @@ class _Call:
         """Record, once, which step of undo this call is: a rewind takes it back."""
         if not self._stepped:
             self._stepped = True
-            data = {"call": self._key, "run": self._run.id, "step": step.number}
-            self._resources.journal.note(self._run.id, "files", data)
+            run_id = self._run.steps.run_id
+            data = {"call": self._key, "run": run_id, "step": step.number}
+            self._resources.journal.note(run_id, "files", data)
 
     async def _noted(self, tool: Tool, arguments: dict[str, Any]) -> ToolResult:
         """Run the tool; what it changes is kept, so that it can be undone."""
@@ -234,6 +235,7 @@ class _Call:
             asking=Questions(run, self._resources, call.name, self._key).ask,
             kept=RecordedTexts(run, self._resources),
             add_tools=self._resources.add_tools,
+            caller=(run, self._resources),
             closing=run.closing,
             planning=self._change_plan,
         )

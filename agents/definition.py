@@ -18,7 +18,7 @@ from qianda.models.family import Sampling
 from qianda.models.thinking import EFFORTS, Thinking
 
 Source = Literal["built-in", "user", "project", "file"]
-_WHOLE = ("turns", "tool_calls", "tokens", "top_k", "seed", "max_tokens", "budget")
+_WHOLE = ("turns", "tool_calls", "tokens", "depth", "top_k", "seed", "max_tokens", "budget")
 _LEAST = -1e15  # and no infinity, and no NaN
 _TOP = ("description", "instructions", "tools", "mcp_servers", "permissions", "loosen", "rules", "limits", "model")
 

@@ -22,6 +22,7 @@ class Limits:
         tokens: input and output tokens together, as the server counts them.
         cost: USD by Model Studio's list prices; for models that have one.
         seconds: wall-clock time, waiting for approvals included.
+        depth: how deep agents as tools may stand in each other; 0 for none.
         context: tokens of one prompt: a conversation that grows beyond is made shorter, as when it reaches the model's
             window; ends no run.
     """
@@ -31,6 +32,7 @@ class Limits:
     tokens: int | None = None
     cost: float | None = None
     seconds: float | None = None
+    depth: int | None = 3
     context: int | None = None
 
     def check_turn(self, turns: int, usage: Usage, cost: float | None = None) -> None:

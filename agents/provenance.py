@@ -35,7 +35,7 @@ class Origins:
     """
 
     def __init__(self, outer: Origins | None = None) -> None:
-        self._provenance = Provenance() if outer is None else outer._provenance
+        self._provenance = Provenance() if outer is None else outer._provenance  # noqa: SLF001 - of the same class
         self._user_speaks = outer is None
         self._read = 0
         self._calls: dict[str, tuple[str, str]] = {}

@@ -91,6 +91,9 @@ class RunView:
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        if event.parent_run_id is not None:
+            self._show_inner(event)
+            return
         match event:
             case TextDelta():
                 if self._answer:
@@ -116,13 +119,28 @@ class RunView:
             case _:
                 self._show_call(event)
 
-    def line(self, symbol: str, style: Style, text: str, *, whole: bool = False) -> None:
+    def _show_inner(self, event: Event) -> None:
+        """Of an agent that works for this run: a line per call, indented, and what went wrong."""
+        match event:
+            case CallStarted():
+                arguments = describe_arguments(event.arguments, self._terminal)
+                self.line("call", "dim", f"{event.name} {arguments}", indent="  ")
+            case CallFailed():
+                self.line("failed", "dim", f"{event.name}: {event.error}", indent="  ")
+            case CallDenied():
+                self.line("denied", "denied", f"{event.name} denied: {event.reason}", indent="  ")
+            case Retrying():
+                self.line("retry", "denied", event.cause, indent="  ")
+            case _:
+                pass
+
+    def line(self, symbol: str, style: Style, text: str, *, whole: bool = False, indent: str = "") -> None:
         """One line of its own, with a mark before it, cut to the terminal's width unless it is to be whole."""
         if self._quiet:
             return
         self.end_line()
         terminal = self._terminal
-        mark = terminal.symbol(symbol)
+        mark = indent + terminal.symbol(symbol)
         if whole:
             shown = clean(text).replace("\n", "\n  ")
         else:

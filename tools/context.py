@@ -48,6 +48,7 @@ class Context:
         add_tools: let the model call further tools from its next reply on.
         closing: what a tool keeps open between calls goes onto it, to be closed with the conversation; the same for
             all calls of one conversation. None: nothing can be kept.
+        caller: the run and its resources, for agents as tools.
         planning: changes the run's plan.
     """
 
@@ -64,6 +65,7 @@ class Context:
     kept: Kept = NOTHING_KEPT
     add_tools: Callable[[Sequence[Tool]], None] = _unadded
     closing: AsyncExitStack | None = None
+    caller: object = None
     planning: Planner = plan_nothing
 
     @overload

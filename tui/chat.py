@@ -206,7 +206,7 @@ class Chat:
                 async for event in run:
                     if isinstance(event, InputReceived) and event.steering and self._unread:
                         del self._unread[0]
-                    elif isinstance(event, RunFinished):
+                    elif isinstance(event, RunFinished) and event.parent_run_id is None:
                         reason = event.reason
                     view.show(event)
                     shown += 1

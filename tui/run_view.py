@@ -77,6 +77,10 @@ class RunView:
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        if event.parent_run_id is not None:  # of an agent that works for this run
+            if isinstance(event, CallStarted):
+                self._status.busy(f"an agent runs {event.name}")
+            return
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
