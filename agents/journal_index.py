@@ -103,7 +103,7 @@ def _state(journal: SQLiteJournal, finish: str, owner: int) -> str:
     match finish:
         case "":
             return "running" if is_alive(journal.path, owner) else "interrupted"
-        case "done" | "length":
+        case "done" | "length" | "plan":
             return "done"
         case "cancelled" | "limit":
             return finish

@@ -54,8 +54,12 @@ class Planning:
     def __init__(self, run: Run[Any], resources: Resources) -> None:
         self._run: Run[Any] = weakref.proxy(run)
         self._mode, self._journal = resources.plan, resources.journal
-        self._changed = self._nudged = False
+        self._changed = run.resumed and run.plan is not None  # in this run
+        self._nudged = False
         self.unasked = False  # there is a plan, and nobody who could accept it
+        run.reminders.append(self._reminder)
+        if run.plan is not None and not run.resumed:  # of the session
+            self._journal.note(run.id, "plan", run.plan)
 
     async def change(self, change: PlanChange, ask: Callable[..., Awaitable[Any]]) -> str:
         """Write the plan or move a step of it.
@@ -125,6 +129,10 @@ class Planning:
             run.plan = plan
             self._journal.note(run.id, "plan", plan)
             run.emit(PlanChanged, plan=plan)
+
+    def _reminder(self) -> str:
+        """What a model that goes on from a summary is told."""
+        return f"Your plan:\n{plan_text(self._run.plan)}" if self._run.plan else ""
 
     def nudged(self) -> bool:
         """See, when the model gives its answer, to what is left of the plan; whether it was asked, once, to go on.

@@ -11,6 +11,7 @@ import orjson
 from qianda.agents.conversation import gone_on, history_of, read_content
 from qianda.agents.journal import Journal, Record
 from qianda.agents.journal_forks import copy_run, cut
+from qianda.agents.plan import latest_plan
 from qianda.agents.resources import Resources
 from qianda.agents.result import T
 from qianda.agents.run import Run
@@ -50,6 +51,7 @@ class Resumed(Run[T]):
         )
         self.id = run_id
         self.resumed = True
+        self.plan = latest_plan(records)
         self._replies = sum(record.kind == "model" and record.state == "finished" for record in records)
         self._calls = sum(record.kind == "tool" and record.state == "finished" for record in records)
         self._steps = max(
@@ -129,7 +131,8 @@ def resume_run(agent: Agent[T], journal: Journal, run_id: str, context: Any = No
 def is_done(journal: Journal, run_id: str) -> bool:
     """Whether a run came to its answer."""
     ends = [record for record in journal.records(run_id) if record.kind in ("finish", "resume")]
-    return bool(ends) and ends[-1].kind == "finish" and orjson.loads(ends[-1].data)["finish"] in ("done", "length")
+    finish = orjson.loads(ends[-1].data)["finish"] if ends and ends[-1].kind == "finish" else ""
+    return finish in ("done", "length", "plan")
 
 
 def fork_run(run: Run[T], agent: Agent[T], journal: Journal, at: int | None) -> Run[T]:

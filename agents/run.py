@@ -337,6 +337,8 @@ class Run(Generic[T]):
             self.conversation.insert(0, SystemMessage(resources.instructions))
             self._system = 1
         self._note_start(resources)
+        if self.plan is not None:  # of the session, or of the run that goes on
+            _ = self.planning
         self.emit(RunStarted, server=endpoint.title, model=endpoint.label, why=endpoint.why)
         while self._watched and resources.notices:  # said once, by the first run that is watched
             self.emit(Notice, text=resources.notices.pop(0))

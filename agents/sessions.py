@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
 
 from qianda.agents.conversation import closed, gone_on
 from qianda.agents.journal import Journal
 from qianda.agents.journal_forks import Point, Rewound, fork_session, rewind_session
+from qianda.agents.plan import latest_plan
 from qianda.agents.result import RunResult, T
 from qianda.agents.run import Run
 from qianda.models.errors import ConfigurationError
 from qianda.models.messages import Message, Part
+from qianda.models.plan import Plan
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
@@ -36,13 +39,22 @@ class Session(Generic[T]):
     def _read(self) -> None:
         self._run: Run[T] | None = None
         self._earlier: list[Message] = []
+        self._plan: Plan | None = None
         for run_id in self._journal.runs(self.name):
-            self._earlier = gone_on(self._journal.records(run_id), self._earlier)
+            records = list(self._journal.records(run_id))
+            self._earlier = gone_on(records, self._earlier)
+            self._plan = latest_plan(records) or self._plan
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """The conversation so far, without the instructions; every call and prompt in it has an answer."""
         return tuple(self._earlier if self._run is None else closed(self._run.messages))
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that the next run goes on with: the last one, unless it is carried out."""
+        plan = self._plan if self._run is None else self._run.plan
+        return None if plan is None or not plan.open else replace(plan, accepted=False)
 
     async def run(self, prompt: str | Sequence[Part], *, context: Any = None) -> RunResult[T]:
         """Like ``Agent.run``, with the conversation so far as history."""
@@ -115,7 +127,7 @@ class Session(Generic[T]):
     def _next(self, prompt: str | Sequence[Part], context: Any, *, watched: bool) -> Run[T]:
         self._check_idle()
         content = prompt if isinstance(prompt, str) else tuple(prompt)
-        history = self.messages
+        history, plan = self.messages, self.plan
         self._run = Run(
             self._agent,
             content,
@@ -125,4 +137,5 @@ class Session(Generic[T]):
             journal=self._journal,
             watched=watched,
         )
+        self._run.plan = plan
         return self._run

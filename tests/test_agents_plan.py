@@ -255,3 +255,50 @@ async def test_tools_of_the_user_wait_for_the_plan_too(tmp_path: Path) -> None:
         one = Agent(server=server.url, tools=[deploy, look], plan=True, ask=ask, workspace=tmp_path)
         await one.run("go")
     assert ran == ["look", "deploy"]
+
+
+async def test_the_next_run_of_a_session_goes_on_with_the_plan(tmp_path: Path) -> None:
+    record = tmp_path / "journal.db"
+    async with ScriptedServer(planning(steps=["a", "b", "c"]), planning(state="done"), "So far.", "So far.") as server:
+        await agent(server, journal=record).session("trip").run("Begin")
+    turns = [planning(state="done"), planning(state="skipped", note="no need"), "All done.", "And now?", "Well."]
+    async with ScriptedServer(*turns) as server:
+        session = agent(server, journal=record).session("trip")
+        assert session.plan is not None
+        outcome = await session.run("Go on")
+        assert states(outcome.plan) == ["done", "done", "skipped"]
+        assert session.plan is None  # it is carried out
+        assert (await session.run("Thanks")).output == "And now?"
+
+
+async def test_a_run_that_goes_on_knows_its_plan_and_that_it_was_accepted(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def ask(question: Any) -> str:
+        asked.append(question.question)
+        return "Accept"
+
+    def one(server: ScriptedServer) -> Agent:
+        return agent(server, tools=files(), plan=True, ask=ask, journal=record, permissions="auto", workspace=folder)
+
+    record, folder = tmp_path / "journal.db", tmp_path / "work"
+    folder.mkdir()
+    async with ScriptedServer(planning(steps=["look", "write it"]), planning(state="done")) as server:
+        run = one(server).stream("go")
+        async with asyncio.timeout(20), run:
+            async for event in run:
+                if isinstance(event, PlanChanged) and states(event.plan) == ["done", "doing"]:
+                    run.cancel()
+    assert states(run.result.plan) == ["done", "doing"]
+    async with ScriptedServer(write("late.txt"), "Written.") as server:
+        resumed = one(server).resume(run.id)
+        await events_of(resumed)
+    assert states(resumed.result.plan) == ["done", "done"]
+    assert (names(folder), len(asked)) == (["late.txt"], 1)
+
+
+async def test_a_plan_outlives_the_summary_of_a_long_conversation() -> None:
+    async with ScriptedServer(planning(steps=["a", "b"]), "x", "y") as server:
+        run = agent(server).stream("go")
+        await events_of(run)
+    assert [remind() for remind in run.reminders] == ["Your plan:\n1. [doing] a\n2. [ ] b"]
