@@ -33,6 +33,7 @@ from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.permissions import Decision
 from qianda.tools.results import ToolResult
+from qianda.tools.secrets import redact
 from qianda.tools.tool import Tool
 from qianda.tools.validation import parse_arguments
 
@@ -109,7 +110,7 @@ class AgentTool(Tool):
                 async for event in run:
                     await _tell(event, context)
                     await _put(event, run, context)
-            result, problem = run.result, ""
+                result, problem = await run.wait(), ""
         except LimitReached as error:
             if error.result is None:
                 raise ToolError(str(error)) from error
@@ -139,8 +140,9 @@ class AgentTool(Tool):
 def _structured(result: RunResult[Any]) -> dict[str, Any]:
     from pydantic_core import to_jsonable_python
 
+    output = result.output
     return {
-        "output": to_jsonable_python(result.output),
+        "output": redact(output) if isinstance(output, str) else to_jsonable_python(output),
         "finish": result.finish,
         "usage": asdict(result.usage),
         "run_id": result.run_id,

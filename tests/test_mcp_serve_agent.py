@@ -173,6 +173,24 @@ async def test_an_agent_that_fails_is_a_result_that_says_so(mode: Era, tmp_path:
     assert '"task" is empty' in text(empty)
 
 
+async def test_a_run_that_reaches_a_limit_gives_what_there_was(tmp_path: Path) -> None:
+    file = tmp_path / "short.toml"
+    file.write_text('description = "Soon done."\ntools = ["calculator"]\n[limits]\nturns = 1\n')
+    sums = Turn(text="Let me see.", calls=[Call("calculator", {"expression": "1+1"})])
+    async with (
+        asyncio.timeout(30),
+        ScriptedServer(sums, "Two.") as model,
+        Client(agent_server(model, tmp_path, str(file))) as client,
+    ):
+        (listed,) = (await client.list_tools()).tools
+        result = await client.call_tool("ask_short", {"task": "Add"})
+    assert (listed.name, listed.description) == ("ask_short", "Soon done.")
+    assert result.is_error
+    assert "limit" in str(result.content).casefold()
+    assert result.structured_content is not None
+    assert result.structured_content["finish"] == "limit"
+
+
 @tool
 async def order(dish: str, context: Context) -> str:
     """Order something.
