@@ -20,7 +20,10 @@ from qianda.models.thinking import EFFORTS, Thinking
 Source = Literal["built-in", "user", "project", "file"]
 _WHOLE = ("turns", "tool_calls", "tokens", "depth", "top_k", "seed", "max_tokens", "budget")
 _LEAST = -1e15  # and no infinity, and no NaN
-_TOP = ("description", "instructions", "tools", "mcp_servers", "permissions", "loosen", "rules", "limits", "model")
+_TOP = (
+    "description", "instructions", "tools", "agents", "mcp_servers", "permissions", "loosen", "rules", "limits",
+    "model",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class AgentDefinition:
         description: one line for people.
         instructions: the system prompt; ``{folder}``, ``{system}`` and ``{today}`` are filled in.
         tools: names of toolsets and tools, Python files; those are relative to the file.
+        agents: names of agents that it may give tasks to.
         mcp_servers: commands.
         permissions: the mode; with the user's own the tighter one holds.
         rules: what is denied, asked and, of the user's own agents, allowed.
@@ -50,6 +54,7 @@ class AgentDefinition:
     description: str = ""
     instructions: str = ""
     tools: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
     mcp_servers: tuple[str, ...] = ()
     permissions: PermissionMode | None = None
     rules: tuple[RuleSetting, ...] = ()
@@ -86,6 +91,7 @@ def read_definition(path: Path, source: Source) -> AgentDefinition:
         description=" ".join(top.text("description").split()),
         instructions=top.text("instructions"),
         tools=top.texts("tools"),
+        agents=top.texts("agents"),
         mcp_servers=top.texts("mcp_servers"),
         permissions=cast("PermissionMode | None", top.choice("permissions", PERMISSION_MODES)),
         rules=_rules(top.table("rules", ("deny", "ask", "allow"))),

@@ -56,6 +56,8 @@ def load_agent(
         refused.append(f"The demo model can use its own few tools only, not the agent {found.name}")
     # The demo model gets the tools that it was trained on, at their trained wording, and no instructions.
     own = core_tools() if demo else agent_tools(found)
+    if found.agents and not demo:
+        own.append(task_tool(found, folder, rules))
     given: dict[str, Any] = {
         "instructions": "" if demo else instructions(found, folder),
         "sampling": found.sampling,
@@ -113,6 +115,20 @@ def agent_tools(agent: AgentDefinition) -> list[Tool]:
             else [replace(tool, consent=False) if tool.consent else tool for tool in tools]
         )
     return list(dict.fromkeys(found))
+
+
+def task_tool(agent: AgentDefinition, folder: Path, rules: Rules) -> Tool:
+    """The tool by which an agent gives tasks to those that its file names.
+
+    Raises:
+        ConfigurationError: there is no such agent, or its file is wrong.
+    """
+    from qianda.agents.as_tool import Task
+
+    def load(named: AgentDefinition) -> Agent[Any]:
+        return load_agent(named, workspace=folder, permissions=rules)
+
+    return Task(agents={name: find_agent(name, folder) for name in agent.agents}, load=load)
 
 
 def agent_rules(agent: AgentDefinition, permissions: PermissionMode | Rules) -> tuple[Rules, list[str]]:

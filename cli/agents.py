@@ -79,6 +79,7 @@ def _gets(agent: AgentDefinition, workspace: Path) -> dict[str, Any]:
         "file": str(agent.path),
         "source": agent.source,
         "tools": tools,
+        "agents": list(agent.agents),
         "mcp_servers": list(agent.mcp_servers),
         "model": wishes.model,
         "needs": list(wishes.needs),

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from qianda import Agent, Context, Decision, LimitReached, Limits, Rules, tool
+from qianda import Agent, ConfigurationError, Context, Decision, LimitReached, Limits, Rules, load_agent, tool
 from qianda.agents.journal import MemoryJournal
+from qianda.cli.main import main
+from qianda.models.config import user_config_path
 from qianda.models.events import ApprovalAsked, CallDenied, CallFinished, CallStarted, QuestionAsked, RunFinished
 from qianda.models.messages import Usage
-from qianda.testing import Call, ScriptedServer, Turn
+from qianda.testing import Call, ScriptedServer, Turn, serving
 from qianda.tools import ApprovalRequest, ask_user, files
 
 SCOUT = {"name": "scout", "description": "Looks things up"}
@@ -219,3 +221,41 @@ async def test_after_a_crash_a_finished_agent_does_not_run_again_and_an_unfinish
     assert len(server.requests) == 2
     assert [event.replayed for event in events if isinstance(event, CallFinished) and event.run_id == run.id] == [False]
     assert not [event for event in events if isinstance(event, CallDenied)]
+
+
+def own(name: str, text: str) -> None:
+    """An agent's file of the user's own."""
+    path = user_config_path().with_name("agents") / f"{name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+async def test_a_file_names_the_agents_that_get_tasks() -> None:
+    own("lead", 'agents = ["scout", "assistant"]')
+    own("scout", 'description = "Looks things up"\ninstructions = "Look."\npermissions = "auto"\nloosen = true')
+    call = Call("task", {"agent": "scout", "task": "find it"})
+    async with ScriptedServer(Turn(calls=[call]), "42", "It is 42.") as server:
+        agent = load_agent("lead", server=server.url)
+        assert (await agent.run("What is it?")).output == "It is 42."
+    task = server.requests[0]["tools"][0]["function"]
+    assert "scout: Looks things up" in task["description"]
+    assert task["parameters"]["properties"]["agent"]["enum"] == ["scout", "assistant"]
+    assert [message["content"] for message in server.requests[1]["messages"]] == ["Look.", "find it"]
+
+
+def test_a_file_that_names_no_agent_is_wrong() -> None:
+    own("lead", 'agents = ["nobody"]')
+    with pytest.raises(ConfigurationError, match="There is no agent 'nobody'"):
+        load_agent("lead")
+
+
+def test_the_command_line_shows_inner_calls_indented(capsys: pytest.CaptureFixture[str]) -> None:
+    own("lead", 'agents = ["assistant"]')
+    call = Call("task", {"agent": "assistant", "task": "look"})
+    inner = Call("list_files", {"path": "."})
+    with serving(ScriptedServer(Turn(calls=[call]), Turn(calls=[inner]), "empty", "It is empty.")) as server:
+        assert main(["run", "--agent", "lead", "--server", server.url, "--verbose", "Look"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "It is empty.\n"
+    assert next(line for line in shown.err.splitlines() if "list_files" in line).startswith("  ")
+    assert "task: " not in shown.out

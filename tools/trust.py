@@ -108,7 +108,7 @@ def _agent(folder: Path, name: str) -> list[str]:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         return [*lines, f"{name}: not valid TOML: {error}"]
-    for key, what in (("tools", "has the tools"), ("mcp_servers", "starts")):
+    for key, what in (("tools", "has the tools"), ("agents", "gives tasks to"), ("mcp_servers", "starts")):
         if wanted := values.get(key):
             texts = cast("list[object]", wanted) if isinstance(wanted, list) else [wanted]
             lines.append(f"{name}: {what} {', '.join(map(str, texts))}")
