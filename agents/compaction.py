@@ -29,6 +29,8 @@ TAIL = 0.3
 """What is kept as it is at the end, as a share of the limit."""
 ENOUGH = 0.65
 """A stage that gets below this share of the limit is the last: then it is long until the next compaction."""
+CUT_TO = 0.8
+"""Where nothing else helps, texts are cut down to this share of the limit."""
 STUB_BYTES = 250
 LEAST_BYTES = 1_500
 PUT_AWAY = "[old result put away: "
@@ -264,12 +266,12 @@ def user_words(
 def transcript(messages: Sequence[Message], room: int) -> str:
     """A conversation as one text of at most so many characters: long messages are cut in the middle, then the whole."""
     texts = [f"[{one.role}]\n{_said(one)}" for one in messages]
+    earlier = [content_text(one.content).startswith(SUMMARY) for one in messages]  # all that is left of the time before
+    others = [text for text, stays in zip(texts, earlier, strict=True) if not stays]
+    room_of_others = room - sum(len(text) for text, stays in zip(texts, earlier, strict=True) if stays)
     caps = (8_000, 4_000, 2_000, 1_000, 500, 250, 120)
-    cap = next((cap for cap in caps if sum(min(len(text), cap) for text in texts) <= room), caps[-1])
-    whole = "\n\n".join(
-        text if content_text(one.content).startswith(SUMMARY) else cap_text(text, cap)
-        for text, one in zip(texts, messages, strict=True)
-    )
+    cap = next((cap for cap in caps if sum(min(len(text), cap + 80) for text in others) <= room_of_others), caps[-1])
+    whole = "\n\n".join(text if stays else cap_text(text, cap) for text, stays in zip(texts, earlier, strict=True))
     return cap_text(whole, room)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from qianda.agents.compaction import (
+    CUT_TO,
     SUMMARY,
     Compaction,
     Measure,
@@ -154,7 +155,7 @@ class ContextWindow:
         new = conversation[self._covered :]
         replied = self._replied(new)
         size, rest = self._known + replied, new[bool(replied) :]
-        if not family.preserve and any(isinstance(one, UserMessage) for one in rest):
+        if self._covered and not family.preserve and any(isinstance(one, UserMessage) for one in rest):
             size -= sum(self._measure().thoughts(conversation[: self._covered]))  # which are not resent any more
         if sum(map(message_bytes, rest)) > _COUNTED:
             return size + self._measure().total(rest)
@@ -229,7 +230,7 @@ class ContextWindow:
             counts = {"results": len(planned.results), "thoughts": len(planned.thoughts)}
         stage, after = planned.stage, self._size - measure.total(messages) + measure.total(short)
         if after > limit:
-            short, shortened = cut(short, measure, over=after - limit, kept=kept)
+            short, shortened = cut(short, measure, over=after - int(CUT_TO * limit), kept=kept)
             counts["results"] = counts.get("results", 0) + shortened
             after = self._size - measure.total(messages) + measure.total(short)
             stage = "cut" if shortened else stage

@@ -57,14 +57,8 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
             run.emit(Notice, text=resources.notices.pop(0))
         limits.check_turn(turn, run.usage, run.cost)
         await window.fit(turn)
-        reply = await journal.step(
-            run.id,
-            f"turn/{turn}",
-            partial(window.asked, partial(ladder.ask, run, resources, turn, ask_once)),
-            kind="model",
-            repeat="safe",
-            returns=Reply,
-        )
+        ask = partial(window.asked, partial(ladder.ask, run, resources, turn, ask_once))
+        reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)
         window.note(reply.usage)
         run.add_usage(reply.usage)
         message = reply_message(reply, run.id, turn)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from qianda import Agent, Limits, tool
-from qianda.agents.compaction import SUMMARY_PROMPT
+import pytest
+
+from qianda import Agent, ContextTooLong, Limits, Sampling, tool
+from qianda.agents.compaction import PUT_AWAY, SUMMARY, SUMMARY_PROMPT
+from qianda.agents.conversation import from_records
+from qianda.agents.journal import open_journal
 from qianda.models.events import Compacted, Event
-from qianda.testing import Call, ScriptedServer, Turn
+from qianda.models.messages import AssistantMessage, ToolMessage, UserMessage
+from qianda.testing import Call, Fault, ScriptedServer, Turn
 
 FACTS = "Facts to remember: the vault's code is 7391, Mia's birthday is 4 May. Look at every page, then say the code."
 NO_LIMITS = Limits(turns=None, tool_calls=None)
@@ -56,6 +63,30 @@ def refused(server: ScriptedServer) -> int:
     return sum(len(json.dumps([body["messages"], body.get("tools")])) // 4 >= 8192 for body in server.requests)
 
 
+def too_long(window: int, said: str) -> Callable[[dict[str, Any]], Fault | None]:
+    """The refusal of a server whose window is smaller than it claims; four bytes are a token."""
+
+    def refuse(body: dict[str, Any]) -> Fault | None:
+        count = len(json.dumps([body["messages"], body.get("tools")], ensure_ascii=False)) // 4
+        error = {"error": {"message": said.format(window=window, count=count), "code": 400}}
+        return Fault.status(400, body=error) if count > window else None
+
+    return refuse
+
+
+def check_pairs(server: ScriptedServer) -> None:
+    """Every result in every request follows its call, and every call has its result."""
+    for body in server.requests:
+        open_calls: list[str] = []
+        for message in body["messages"]:
+            if message["role"] == "tool":
+                open_calls.remove(message["tool_call_id"])
+            else:
+                assert not open_calls
+                open_calls = [call["id"] for call in message.get("tool_calls") or ()]
+        assert not open_calls
+
+
 async def watched(agent: Agent[Any], prompt: str) -> tuple[Any, list[Event]]:
     async with agent.stream(prompt) as run:
         events = [event async for event in run]
@@ -73,7 +104,247 @@ async def test_200_turns_in_a_window_of_8k_keep_the_facts() -> None:
         assert refused(server) == 0
         assert compacted
         assert all(event.after < event.before <= 8192 for event in compacted)
-        assert len(compacted) < 40  # in big steps
+        assert {event.stage for event in compacted} == {"results", "summary"}
+        assert len(compacted) < 30  # in big steps, so that the server's cache of the prompt holds
+        assert worker.summaries == sum(event.stage == "summary" for event in compacted)
+        assert result.usage.requests == len(server.requests)
+        check_pairs(server)
+
+
+REFUSALS = [
+    (
+        "This model's maximum context length is {window} tokens. However, you requested 0 output tokens and your "
+        "prompt contains at least 1 input tokens."
+    ),  # vLLM
+    "The input ({count} tokens) is longer than the model's context length ({window} tokens).",  # SGLang
+    "request ({count} tokens) exceeds the available context size ({window} tokens), try increasing it",  # llama.cpp
+    "Range of input length should be [1, {window}]",  # Model Studio
+    "maximum context length exceeded",
+]
+
+
+@pytest.mark.parametrize("said", REFUSALS)
+async def test_a_window_that_is_smaller_than_claimed_is_learned(said: str) -> None:
+    refuse, worker, refusals = too_long(3000, said), Worker(30), list[int]()
+
+    def model(body: dict[str, Any]) -> Turn | Fault:
+        if fault := refuse(body):
+            refusals.append(len(server.requests))
+            return fault
+        return worker(body)
+
+    async with ScriptedServer(default=model) as server:
+        result, events = await watched(Agent(server=server.url, tools=[look], limits=NO_LIMITS), FACTS)
+        assert result.output == "7391: True, birthday: True"
+        assert worker.done == 30
+        assert 1 <= len(refusals) <= 2  # then it is known
+        assert any(isinstance(event, Compacted) for event in events)
+        check_pairs(server)
+
+
+async def test_what_one_run_learned_of_the_window_the_next_knows() -> None:
+    refuse, refusals = too_long(3000, REFUSALS[0]), list[int]()
+    worker = Worker(12)
+
+    def model(body: dict[str, Any]) -> Turn | Fault:
+        refusals.append(1) if (fault := refuse(body)) else None
+        return fault or worker(body)
+
+    async with ScriptedServer(default=model) as server, Agent(server=server.url, tools=[look]) as agent:
+        await agent.run(FACTS)
+        worker.done = 0
+        await agent.run(FACTS)
+    assert refusals == [1]
+
+
+async def test_a_prompt_that_cannot_be_shortened_is_refused_as_the_server_says_it() -> None:
+    async with ScriptedServer("never", window=1000) as server:
+        with pytest.raises(ContextTooLong, match=r"1000 tokens.*Shorten the prompt") as caught:
+            await Agent(server=server.url).run("word " * 2000)
+        assert caught.value.window == 1000
+        assert len(server.requests) == 1
+
+
+async def test_far_from_the_limit_nothing_is_asked_or_counted() -> None:
+    worker = Worker(20)
+    async with ScriptedServer(default=worker, window=100_000) as server:
+        _, events = await watched(Agent(server=server.url, tools=[look]), FACTS)
+        assert len(server.requests) == 21
+        assert not any(isinstance(event, Compacted) for event in events)
+
+
+async def test_old_results_are_read_again_by_their_id() -> None:
+    worker = Worker(20)
+
+    def model(body: dict[str, Any]) -> Turn:
+        put_away = [m["content"] for m in body["messages"] if str(m["content"]).startswith(PUT_AWAY)]
+        if worker.done == 20 and put_away and "[page 1 of 1]" not in text_of(body):
+            assert "read_more" in json.dumps(body["tools"])
+            return Turn(calls=[Call("read_more", {"id": put_away[0].split('id="')[1].split('"')[0]})])
+        if "[page 1 of 1]" in text_of(body):
+            return Turn(str(body["messages"][-1]["content"]))
+        return worker(body)
+
+    async with ScriptedServer(default=model, window=8192) as server:
+        result = await Agent(server=server.url, tools=[look]).run(FACTS)
+    assert result.output.startswith("Page 1: line 1 of the report")
+
+
+async def test_reasoning_goes_before_messages_do() -> None:
+    worker = Worker(12, reasoning="I wonder about this page. " * 80)
+    async with ScriptedServer(default=worker, window=8192) as server:
+        tools = [small]
+        result, events = await watched(Agent(server=server.url, tools=tools), FACTS)
+    stages = [event.stage for event in events if isinstance(event, Compacted)]
+    assert stages
+    assert set(stages) == {"reasoning"}
+    assert worker.summaries == 0
+    assert sum(bool(one.reasoning) for one in result.messages if isinstance(one, AssistantMessage)) < 12
+
+
+@tool(read_only=True, name="look")
+async def small(page: int) -> str:
+    """Look at a page."""
+    return f"Page {page}."
+
+
+@tool(read_only=True, name="look")
+async def huge(page: int) -> str:
+    """Look at a page."""
+    return f"Page {page}: " + "much text " * 2_500 + f"the end of {page}"
+
+
+async def test_a_result_larger_than_the_window_is_cut_and_can_be_read_on() -> None:
+    worker = Worker(3)
+    async with ScriptedServer(default=worker, window=4096) as server:
+        result, events = await watched(Agent(server=server.url, tools=[huge]), FACTS)
+        assert result.output == "7391: True, birthday: True"
+        assert "cut" in [event.stage for event in events if isinstance(event, Compacted)]
+        assert all("read_more(id=" in text_of(body) for body in server.requests[1:] if not is_summary(body))
+
+
+@pytest.mark.parametrize("answer", ["", "calls", "refused"])
+async def test_without_a_summary_by_the_model_the_calls_are_listed(answer: str) -> None:
+    worker = Worker(60, arguments=lambda page: {"page": page, "why": "because it may matter " * 20})
+
+    def model(body: dict[str, Any]) -> Turn | Fault:
+        if not is_summary(body):
+            return worker(body)
+        if answer == "refused":
+            return Fault.status(400, body={"error": {"message": "tool_choice none is not supported"}})
+        return Turn(calls=[Call("look", {"page": 1})]) if answer else Turn()
+
+    async with ScriptedServer(default=model, window=8192) as server:
+        result = await Agent(server=server.url, tools=[annotated], limits=NO_LIMITS).run(FACTS)
+    assert result.output == "7391: True, birthday: True"
+    summary = next(m.content for m in result.messages if str(m.content).startswith(SUMMARY))
+    assert "- look {" in str(summary)
+
+
+@tool(read_only=True, name="look")
+async def annotated(page: int, why: str = "") -> str:
+    """Look at a page."""
+    return f"Page {page}."
+
+
+async def test_a_limit_of_the_context_is_kept_in_a_large_window() -> None:
+    worker = Worker(40)
+    async with ScriptedServer(default=worker) as server:
+        agent = Agent(server=server.url, tools=[look], limits=Limits(context=5_000))
+        result, events = await watched(agent, FACTS)
+        assert result.output == "7391: True, birthday: True"
+        assert any(isinstance(event, Compacted) for event in events)
+        assert max(len(text_of(body)) for body in server.requests) // 4 < 6_000
+
+
+async def test_an_output_that_leaves_no_room_is_asked_for_shorter() -> None:
+    said = "This model's maximum context length is 8192 tokens. However, you requested {wanted} output tokens and your "
+    said += "prompt contains at least 193 input tokens, for a total of at least 8193 tokens."
+
+    def model(body: dict[str, Any]) -> Turn | Fault:
+        wanted = body["max_tokens"]
+        error = {"error": {"message": said.format(wanted=wanted), "code": 400}}
+        return Fault.status(400, body=error) if wanted > 7_000 else Turn(f"{wanted}")
+
+    async with ScriptedServer(default=model, window=8192) as server:
+        agent = Agent(server=server.url, sampling=Sampling(max_tokens=8_000))
+        assert (await agent.run("Go.")).output == "2048"
+
+
+@pytest.mark.parametrize("at", ["reply", "summary"])
+async def test_a_resumed_run_takes_the_same_path(tmp_path: Path, at: str) -> None:
+    path = tmp_path / "journal.db"
+    worker = Worker(90)
+    stop = asyncio.Event()
+
+    def model(body: dict[str, Any]) -> Turn | Fault:
+        if worker.done >= 65 and is_summary(body) == (at == "summary") and not stop.is_set():
+            stop.set()
+            return Fault.hang()
+        return worker(body)
+
+    async with ScriptedServer(default=model, window=8192) as server:
+        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=path)
+        async with agent.stream(FACTS) as run, asyncio.timeout(30):
+            await stop.wait()
+        before, asked = run.messages, len(server.requests)
+        other = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=path)
+        async with other.resume(run.id) as resumed, asyncio.timeout(30):
+            events = [event async for event in resumed]
+        assert resumed.result.output == "7391: True, birthday: True"
+        assert worker.done == 90
+        again = server.requests[asked]
+        if at == "summary":
+            assert is_summary(again)
+            before = (*before, UserMessage(again["messages"][-1]["content"]))
+        assert [m["content"] for m in again["messages"]] == [m.content for m in before]
+        assert json.dumps(again["tools"]) == json.dumps(server.requests[asked - 1]["tools"])
+        assert resumed.result.usage.requests == len(server.requests) - 1  # the summaries are counted, the cut one not
+        assert [event for event in events if isinstance(event, Compacted)]
+        check_pairs(server)
+
+
+async def test_the_next_run_of_a_session_goes_on_from_the_compacted_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    worker = Worker(60)
+    async with ScriptedServer(default=worker, window=8192) as server:
+        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=path)
+        first = await agent.session("report").run(FACTS)
+        for session in (agent.session("report"), Agent(server=server.url, journal=path).session("report")):
+            assert session.messages == first.messages
+        count = len(server.requests)
+        assert (await agent.session("report").run("And the code?")).output == "7391: True, birthday: True"
+        assert len(server.requests) == count + 1
+        records = list(open_journal(path).records(first.run_id))
+    everything = from_records(records)
+    assert sum(isinstance(one, ToolMessage) and not str(one.content).startswith(PUT_AWAY) for one in everything) == 60
+
+
+async def test_many_prompts_are_kept_word_for_word_as_far_as_they_fit(tmp_path: Path) -> None:
+    def model(body: dict[str, Any]) -> Turn:
+        return Turn("A summary of what was said." if is_summary(body) else "Noted. " * 60)
+
+    async with ScriptedServer(default=model, window=8192) as server:
+        session = Agent(server=server.url, journal=tmp_path / "journal.db", streaming=False).session("talk")
+        await session.run(FACTS)
+        for number in range(120):
+            await session.run(f"Remark {number}: the weather in town {number} is fine today, and so is the coffee.")
+        said = [str(one.content) for one in session.messages if isinstance(one, UserMessage)]
+        assert said[0] == FACTS
+        assert said[-1].startswith("Remark 119:")
+        assert len(said) < 121
+        assert any("earlier messages of the user" in str(one.content) for one in session.messages)
+        assert refused(server) == 0
+
+
+async def test_a_history_that_is_too_long_is_fitted_before_the_first_request() -> None:
+    history = [one for n in range(300) for one in (UserMessage(f"Question {n}?"), AssistantMessage("Answer. " * 40))]
+    model = lambda body: Turn("A summary." if is_summary(body) else "Here.")  # noqa: E731 - a script
+    async with ScriptedServer(default=model, window=8192) as server:
+        result = await Agent(server=server.url).run("And now?", history=history)
+        assert result.output == "Here."
+        assert refused(server) == 0
+        assert len(server.requests) == 2
 
 
 def shared(one: dict[str, Any], other: dict[str, Any]) -> float:
