@@ -161,7 +161,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, token: str, rate: float = RATE, burst: float = BURST) -> None:
         self._app = app
-        self._wanted = f"Bearer {token}".encode() if token else b""
+        self._wanted = token.encode()
         self._rate = rate
         self._burst = burst
         self._left: dict[str, tuple[float, float]] = {}  # by address: requests left, and when that was so
@@ -179,7 +179,8 @@ class Gate:
             await PlainTextResponse("Too many requests; wait a second\n", 429, headers)(scope, receive, send)
             return
         brought = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if self._wanted and not hmac.compare_digest(brought, self._wanted):
+        scheme, _, secret = brought.partition(b" ")
+        if self._wanted and not (scheme.lower() == b"bearer" and hmac.compare_digest(secret, self._wanted)):
             text = "A token is needed: Authorization: Bearer …, as qianda serve printed it\n"
             await PlainTextResponse(text, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return
