@@ -197,6 +197,16 @@ class Bench:
         memory = self.python(script, "output")["memory"] / 1e6
         return [*rows, limit_row("memory that 100 MB of a command's output add", memory, 50, "MB")]
 
+    def context_rows(self) -> list[Row]:
+        """Long conversations in a window that is soon full."""
+        found = self.best({"context": lambda: self.python(str(HERE / "context.py"))})["context"]
+        early, late, share = found["early"], found["late"], 100 * found["prefix"]
+        return [
+            limit_row("planning a compaction of a million tokens", 1e3 * found["plan"], 200, "ms"),
+            ratio_row("per turn in a full window of 32k, turns 100 to 200 and 400 to 500", early, late, 1.5, "ms"),
+            Row("… of a prompt, as in the prompt before", "", f"{share:.0f} %", "", "≥ 80 %", share >= 80),
+        ]
+
     def import_rows(self) -> list[Row]:
         """What ``from qianda import Agent, tool`` costs."""
         heavy = self.python("-c", IMPORT)["heavy"]
@@ -292,6 +302,7 @@ def measure(bench: Bench, only: list[str]) -> list[Row]:
         "argument": lambda: [bench.argument_row()],
         "tools": bench.tool_rows,
         "built-in": bench.built_in_rows,
+        "context": bench.context_rows,
         "import": bench.import_rows,
         "programs": bench.program_rows,
     }
@@ -334,7 +345,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="some of: json,sse,many,tokens,long,waiting,parsers,argument,tools,built-in,import,programs",
+        help="some of: json,sse,many,tokens,long,waiting,parsers,argument,tools,built-in,context,import,programs",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file, between its markers")
     parser.add_argument("--check", action="store_true", help="end with status 1 when a limit is not kept")
