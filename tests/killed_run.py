@@ -42,8 +42,7 @@ async def work(folder: Path, server: str, kind: str, run_id: str, seconds: float
         # Its signal is not handled: the process is gone at once, as with kill -9.
         signal.setitimer(signal.ITIMER_PROF, seconds)
         async with agent.resume(run_id) if run_id else agent.stream("Do all steps.") as run:
-            result = await run.wait()
-        (folder / "answer").write_text(result.output)
+            await run.wait()
 
 
 async def warm() -> None:
