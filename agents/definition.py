@@ -22,7 +22,7 @@ _WHOLE = ("turns", "tool_calls", "tokens", "depth", "top_k", "seed", "max_tokens
 _LEAST = -1e15  # and no infinity, and no NaN
 _TOP = (
     "description", "instructions", "tools", "agents", "mcp_servers", "permissions", "loosen", "rules", "limits",
-    "model",
+    "model", "memory",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ class AgentDefinition:
         instructions: the system prompt; ``{folder}``, ``{system}`` and ``{today}`` are filled in.
         tools: names of toolsets and tools, Python files; those are relative to the file.
         agents: names of agents that it may give tasks to.
+        memory: it is told what AGENTS.md files say, and which skills there are.
         mcp_servers: commands.
         permissions: the mode; with the user's own the tighter one holds.
         rules: what is denied, asked and, of the user's own agents, allowed.
@@ -55,6 +56,7 @@ class AgentDefinition:
     instructions: str = ""
     tools: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+    memory: bool = False
     mcp_servers: tuple[str, ...] = ()
     permissions: PermissionMode | None = None
     rules: tuple[RuleSetting, ...] = ()
@@ -92,6 +94,7 @@ def read_definition(path: Path, source: Source) -> AgentDefinition:
         instructions=top.text("instructions"),
         tools=top.texts("tools"),
         agents=top.texts("agents"),
+        memory=top.switch("memory") or False,
         mcp_servers=top.texts("mcp_servers"),
         permissions=cast("PermissionMode | None", top.choice("permissions", PERMISSION_MODES)),
         rules=_rules(top.table("rules", ("deny", "ask", "allow"))),

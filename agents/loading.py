@@ -56,10 +56,15 @@ def load_agent(
         refused.append(f"The demo model can use its own few tools only, not the agent {found.name}")
     # The demo model gets the tools that it was trained on, at their trained wording, and no instructions.
     own = core_tools() if demo else agent_tools(found)
+    told = "" if demo else instructions(found, folder)
+    if found.memory and not demo:
+        told, more, notices = remembered(told, folder)
+        own += more
+        refused += notices
     if found.agents and not demo:
         own.append(task_tool(found, folder, rules))
     given: dict[str, Any] = {
-        "instructions": "" if demo else instructions(found, folder),
+        "instructions": told,
         "sampling": found.sampling,
         "mcp_servers": (),
         **options,
@@ -85,6 +90,19 @@ def instructions(agent: AgentDefinition, folder: Path) -> str:
     text = agent.instructions.replace("{system}", platform.system())
     text = text.replace("{today}", datetime.now().astimezone().strftime("%A, %Y-%m-%d"))
     return text.replace("{folder}", str(folder))
+
+
+def remembered(told: str, folder: Path) -> tuple[str, list[Tool], list[str]]:
+    """Instructions with what AGENTS.md files and skills add to them, the tool that skills need, and sentences on it."""
+    from qianda.agents.memory import memory_files, memory_notices, memory_text
+    from qianda.agents.skills import ReadSkill, list_skills, skills_text
+
+    files, skills = memory_files(folder), list_skills(folder)
+    usable = [skill for skill in skills if not skill.problem]
+    added = [memory_text(files), skills_text(usable) if usable else ""]
+    tools: list[Tool] = [ReadSkill(skills={skill.name: skill for skill in usable})] if usable else []
+    problems = [f"The skill {skill.path}: {skill.problem}" for skill in skills if skill.problem]
+    return "\n\n".join(filter(None, [told, *added])), tools, [*memory_notices(files), *problems]
 
 
 def agent_tools(agent: AgentDefinition) -> list[Tool]:

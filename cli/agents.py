@@ -10,7 +10,7 @@ import typer
 
 from qianda.agents.definition import AgentDefinition
 from qianda.agents.library import find_agent, list_agents
-from qianda.agents.loading import agent_limits, agent_rules, instructions
+from qianda.agents.loading import agent_limits, agent_rules, instructions, remembered
 from qianda.cli.exits import DONE, complain
 from qianda.cli.opening import Choices, chosen_rules, load_settings
 from qianda.cli.terminal import Terminal, clean, width
@@ -89,6 +89,7 @@ def _gets(agent: AgentDefinition, workspace: Path) -> dict[str, Any]:
         "rules": [rule.described for rule in rules.parsed],
         "limits": _set(agent_limits(agent, None)),
         "refused": refused,
+        "memory": remembered("", workspace)[2] if agent.memory else [],
         "instructions": instructions(agent, workspace),
     }
 

@@ -16,8 +16,9 @@ from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.content import visible
 
 # What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
-BROUGHT_FILES = (".qianda/config.toml",)
+BROUGHT_FILES = (".qianda/config.toml", "AGENTS.md", "QWEN.md")
 AGENTS = ".qianda/agents"  # with all that lies beside and below them: what their Python files import
+SKILLS = ".qianda/skills"
 
 
 def is_trusted(folder: Path) -> bool:
@@ -64,7 +65,8 @@ def what_folder_brings(folder: Path) -> list[str]:
     for name in BROUGHT_FILES:
         if not (folder / name).is_file():
             continue
-        lines += [f"{name}: {line}" for line in _settings(folder)]
+        told = _settings(folder) if name == BROUGHT_FILES[0] else ["instructions for agents"]
+        lines += [f"{name}: {line}" for line in told]
     try:
         lines += [line for name in _agent_files(folder) for line in _agent(folder, name)]
     except OSError as error:
@@ -74,7 +76,7 @@ def what_folder_brings(folder: Path) -> list[str]:
 
 
 def _agent_files(folder: Path) -> list[str]:
-    """The files of the folder's agents, relative to it.
+    """The files of the folder's agents and skills, relative to it.
 
     Raises:
         OSError: a folder cannot be read.
@@ -83,10 +85,8 @@ def _agent_files(folder: Path) -> list[str]:
     def fail(error: OSError) -> None:
         raise error
 
-    top = folder / AGENTS
-    if not top.is_dir():
-        return []
-    paths = [Path(place, name) for place, _, names in os.walk(top, onerror=fail) for name in names]
+    tops = [top for name in (AGENTS, SKILLS) if (top := folder / name).is_dir()]
+    paths = [Path(place, name) for top in tops for place, _, names in os.walk(top, onerror=fail) for name in names]
     return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file() and not _compiled(path))
 
 
@@ -101,6 +101,10 @@ def _compiled(path: Path) -> bool:
 def _agent(folder: Path, name: str) -> list[str]:
     """What a person should see of one file of the agents."""
     path = folder / name
+    if path.parent.parent == folder / SKILLS and path.name == "SKILL.md":
+        return [f"{name}: skill {path.parent.name}"]
+    if name.startswith(f"{SKILLS}/"):
+        return [f"{name}: for the skills"]
     if path.parent != folder / AGENTS or path.suffix != ".toml":
         return [f"{name}: for the agents"]
     lines = [f"{name}: agent {path.stem}"]

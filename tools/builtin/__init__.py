@@ -53,6 +53,13 @@ def images() -> list[Tool]:
     return [view_image]
 
 
+def notes() -> list[Tool]:
+    """The tools that note and search what later conversations should know; see docs/memory.md."""
+    from qianda.tools.builtin.notes import search_notes, write_note
+
+    return [write_note, search_notes]
+
+
 def core_tools() -> list[Tool]:
     """The few tools that the smallest models can handle."""
     return [calculator, current_time, core.list_files, core.read_file, write_file]
@@ -68,6 +75,7 @@ TOOLSETS: Mapping[str, Callable[[], list[Tool]]] = MappingProxyType(
         "images": images,
         "calculator": lambda: [calculator],
         "time": lambda: [current_time],
+        "notes": notes,
     }
 )
 """What the toolsets are called on the command line, and how each is made."""
@@ -86,6 +94,7 @@ __all__ = [
     "jobs",
     "list_files",
     "move_file",
+    "notes",
     "plan",
     "python",
     "read_document",
