@@ -100,7 +100,7 @@ def fill(journal: SQLiteJournal) -> None:
         with journal.batch():
             for number in range(first, first + 500):
                 run_id = f"run-{number}"
-                start = {"session": f"session-{number}", "workspace": f"/home/me/{number % 40}", "model": "qwen3-8b"}
+                start = {"session": f"session-{number}", "workspace": f"folder-{number % 40}", "model": "qwen3-8b"}
                 journal.note(run_id, "start", start)
                 journal.note(run_id, "input", text(12))
                 call = Reply(calls=(ToolCall("a", "read_file", '{"path": "a"}'),), finish="tool_calls")
