@@ -91,6 +91,17 @@ def test_secrets_are_covered_after_what_the_workspace_brings(tmp_path: Path) -> 
     assert line[at[str(home / ".netrc")] - 1] == "/dev/null"
 
 
+def test_a_python_in_tmp_can_be_run_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Path("/tmp/somewhere/.venv")
+    monkeypatch.setattr(sys, "prefix", str(environment))
+    line = bubblewrap(walls(tmp_path), ["true"], tmp_path)
+    at = line.index(str(environment))
+    assert line[at - 1 : at + 2] == ["--ro-bind", str(environment), str(environment)]
+    assert line.index("/tmp") < at < line.index(str(tmp_path))  # a workspace around it can still be changed
+    monkeypatch.setattr(sys, "prefix", "/tmp")
+    assert "--ro-bind /tmp /tmp " not in " ".join(bubblewrap(walls(tmp_path), ["true"], tmp_path))
+
+
 def test_a_workspace_inside_a_hidden_folder_can_be_used() -> None:
     inside = data_dir() / "work"
     inside.mkdir(parents=True)

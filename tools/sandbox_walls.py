@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def bubblewrap(walls: Walls, arguments: Sequence[str], folder: Path) -> list[str
     hidden = list(walls.hidden())
     around = [path for path in hidden if any(path in (inner, *inner.parents) for inner in walls.writable)]
     line += [word for path in around for word in ("--tmpfs", str(path))]
+    line += [word for path in _programs() for word in ("--ro-bind", str(path), str(path))]
     line += [word for path in walls.writable for word in ("--bind-try", str(path), str(path))]
     line += [word for path in walls.protected() for word in ("--ro-bind", str(path), str(path))]
     for path in hidden:
@@ -132,6 +134,14 @@ def process_group(group: Path | None, line: list[str]) -> list[str]:
     if group is None:
         return line
     return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"), *line]
+
+
+def _programs() -> Iterator[Path]:
+    """Where this Python and this package lie, if the sandbox's own ``/tmp`` and ``/run`` would hide them."""
+    wanted = (sys.base_prefix, sys.prefix, Path(__file__).resolve().parents[1])
+    for path in dict.fromkeys(Path(folder).resolve() for folder in wanted):
+        if not {Path("/tmp"), Path("/run")}.isdisjoint(path.parents):  # noqa: S108 - the machine's
+            yield path
 
 
 def _environment(temporary: str) -> dict[str, str]:
