@@ -276,7 +276,7 @@ def test_ctrl_c_ends_the_run_and_says_that_it_is_recorded(scripted: Scripted, at
         program.process.send_signal(signal.SIGINT)
         code, screen = program.finish()
     assert code == 130
-    assert "recorded as run" in screen
+    assert "what was done is recorded, to go on: qianda resume " in screen
     assert "Traceback" not in screen
     assert not Path("r.txt").exists()
 

@@ -222,13 +222,22 @@ async def test_a_server_without_logins_is_said_to_want_none() -> None:
         assert not await login(server, show=show, seconds=10)
 
 
-async def test_a_person_who_does_not_come_is_waited_for_so_long_only() -> None:
-    async def show(_url: str) -> None:
-        pass
+async def test_a_person_who_does_not_come_is_waited_for_so_long_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeout, patience = asyncio.timeout, list[asyncio.Timeout]()
 
+    def remembered(seconds: float | None) -> asyncio.Timeout:
+        made = timeout(seconds)
+        if seconds == 30:
+            patience.append(made)
+        return made
+
+    async def show(_url: str) -> None:
+        patience[0].reschedule(asyncio.get_running_loop().time())  # 30 s are over while the person looks at the page
+
+    monkeypatch.setattr(asyncio, "timeout", remembered)
     async with asyncio.timeout(20), served(Provider()) as server:
-        with pytest.raises(ToolError, match=r"Nobody logged in at MCP server 'notes' within 0\.5 s.*qianda mcp login"):
-            await login(server, show=show, seconds=0.5)
+        with pytest.raises(ToolError, match=r"Nobody logged in at MCP server 'notes' within 30 s.*qianda mcp login"):
+            await login(server, show=show, seconds=30)
         assert load_login(server.url) == {}
 
 

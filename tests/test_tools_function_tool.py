@@ -83,11 +83,13 @@ def test_handing_over_a_function_is_consent_but_the_built_in_tools_have_none() -
 def test_what_changes_files_waits_for_its_turn() -> None:
     from qianda.tools import files, shell
 
-    assert [item.name for item in [*files(), *shell()] if not item.parallel] == [
+    assert {item.name for item in [*files(), *shell()] if not item.parallel} == {
         "write_file",
         "edit_file",
+        "move_file",
         "run_command",
-    ]
+        "jobs",
+    }
 
 
 def lambda_free() -> None:

@@ -50,8 +50,8 @@ async def test_variables_stay_and_errors_are_short(tmp_path: Path, monkeypatch: 
         assert await run(context, "x = 21\nprint('你好')\nx * 2") == "你好\n42"
         assert shown == ["你好\n"]
         assert await run(context, "x += 1") == "(no output; print what you want to see)"
-        assert await run(context, "import os; x, os.getcwd(), os.environ.get('MY_API_KEY')") == (
-            f"(22, '{tmp_path}', None)"
+        assert await run(context, "import os\nprint(x, os.getcwd(), os.environ.get('MY_API_KEY'))") == (
+            f"22 {tmp_path} None"
         )
         assert await run(context, "def f(n):\n    return f(n - 1) if n else 1 / 0\nf(9)") == (
             "FAILED Traceback (most recent call last):\n  Cell In[4], line 3\n    f(9)\n  (8 frames left out)\n"

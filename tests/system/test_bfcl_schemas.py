@@ -64,7 +64,9 @@ def tool_of(function: str, name: str) -> MCPTool:
     """The tool for a function, given as JSON text, as if an MCP server offered it; made once, for many are the same."""
     described: Row = json.loads(function)
     wire = WireTool(name=described["name"], description=described["description"], input_schema=described["parameters"])
-    return MCPTool.of(wire, MCPConnection(MCPServer("bfcl", ("not-started",)), workspace=Path()), name=name)
+    server = MCPServer("bfcl", ("not-started",))
+    connection = MCPConnection(server, workspace=Path(), notify=lambda _: None, changed=lambda: None)
+    return MCPTool.of(wire, connection, name=name)
 
 
 def as_tools(functions: list[Row]) -> dict[str, MCPTool]:
