@@ -70,7 +70,9 @@ class ScriptedTokens(AdapterLogitsProcessor):  # pyright: ignore[reportUntypedBa
 
         def force(prompt_ids: list[int], output_ids: list[int], logits: Any) -> Any:
             nonlocal begun, given
-            if begun and output_ids[-1] == self._end_of_thought and self._end_of_thought in tokens[given:]:
+            if not output_ids:
+                given = 0  # a long prompt comes in parts, and only the last one's token counts
+            elif output_ids[-1] == self._end_of_thought and self._end_of_thought in tokens[given:]:
                 # The server's thinking budget came before the script's end of the thinking.
                 given = tokens.index(self._end_of_thought, given) + 1
             if not begun:

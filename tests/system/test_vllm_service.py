@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from qianda import Agent, ContextTooLong, Sampling, ServerRefused, UserMessage
-from qianda.models.events import TextDelta
+from qianda import Agent, ContextTooLong, Sampling, ServerRefused, UserMessage, tool
+from qianda.models.events import Compacted, TextDelta
 from qianda.models.messages import SystemMessage, ToolSchema
 from qianda.models.reply import UsagePiece
 from qianda.models.tokens import count_at_server
@@ -56,6 +56,31 @@ async def test_a_prompt_that_is_too_long(vllm: Any, streaming: bool) -> None:
     agent = Agent(server=vllm.url, model=vllm.models[0], streaming=streaming)
     with pytest.raises(ContextTooLong, match="32768"):
         await agent.run("word " * 33_000)
+
+
+@on_hermes
+@both_ways
+async def test_the_context_error_of_a_run_is_recovered_from(vllm: Any, streaming: bool) -> None:
+    @tool
+    async def look(page: int) -> str:
+        """Look at a page."""
+        return f"Page {page}: " + "word " * 3_950
+
+    def call(page: int) -> dict[str, str | None]:
+        arguments = f'{{"name": "look", "arguments": {{"page": {page}}}}}'
+        return {"thought": "On.", "text": f"<tool_call>\n{arguments}\n</tool_call>"}
+
+    marker = vllm.say(*(call(page) for page in range(9)), {"thought": "Done.", "text": "All nine are read."})
+    agent = Agent(server=vllm.url, model=vllm.models[0], tools=[look], streaming=streaming)
+    async with agent:
+        async with agent.opened() as resources:
+            resources.client.window = 1_000_000  # what the server has is only known from its refusal
+        async with agent.stream(f"The code is 7391. {marker}") as run:
+            events = [event async for event in run]
+    compacted = [event for event in events if isinstance(event, Compacted)]
+    assert run.result.output == "All nine are read."
+    assert [event.before > 32_768 for event in compacted] == [True]
+    assert run.result.messages[0] == UserMessage(f"The code is 7391. {marker}")
 
 
 @on_hermes
