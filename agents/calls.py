@@ -147,9 +147,15 @@ class _Call:
         repeat = "safe" if tool and (tool.read_only or tool.idempotent) else "unknown"
         try:
             # Of a resumed run: what was decided is not asked for again.
-            begun = run.resumed and self._resources.journal.find(run.id, self._key)
+            journal = self._resources.journal
+            begun = run.resumed and journal.find(run.id, self._key)
             arguments, refused = {}, None
-            if not begun or (begun.state == "started" and repeat == "safe"):
+            # An approval that is recorded is not asked for either, but remembered once more.
+            if (
+                not begun
+                or (begun.state == "started" and repeat == "safe")
+                or journal.find(run.id, f"{self._key}/approval")
+            ):
                 arguments, refused = await self._permitted()
 
             async def work() -> ToolResult:

@@ -183,6 +183,28 @@ async def test_an_approval_is_not_asked_for_again(path: Path, tmp_path: Path) ->
     assert "Wrote" in str(result.messages[2].content)
 
 
+async def test_an_approval_for_the_session_counts_after_a_resume(path: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def approve(request: ApprovalRequest) -> Decision:
+        asked.append(request.name)
+        return Decision.allow(scope="session")
+
+    write = Turn(calls=[Call("write_file", {"path": "a", "content": "1"})])
+    async with ScriptedServer(write, Fault.status(401), write, "written") as server:
+
+        def agent() -> Agent:
+            return Agent(server=server.url, tools=files(), journal=path, workspace=tmp_path, approve=approve)
+
+        run = agent().stream("write")
+        async with run:
+            with pytest.raises(Exception, match="401"):
+                await run.wait()
+        async with agent().resume(run.id) as again:
+            assert (await again.wait()).output == "written"
+    assert asked == ["write_file"]
+
+
 async def test_a_call_in_flight_whose_approval_was_given_is_not_repeated(path: Path) -> None:
     killed = open_journal(path)
     killed.note("r", "start", {"session": None})
