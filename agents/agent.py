@@ -42,6 +42,7 @@ from qianda.tools.tool import Tool
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
+    from qianda.agents.hooks import Hooks
     from qianda.models.http import AsyncClient
     from qianda.tools.mcp import MCPServer
 
@@ -75,6 +76,7 @@ class Agent(Generic[T]):
         workspace: the folder that tools act in.
         sandbox: where commands run: ``auto`` (in a sandbox where there is one), ``on`` (or not at all), ``off``, or a
             ``Sandbox`` with settings of its own.
+        hooks: functions and commands that are called around runs and calls.
         journal: where runs are recorded: None for memory, the path of an SQLite file, or a ``Journal``.
         streaming: ask the server for a stream; else for one answer.
         request_timeout: seconds of silence after which a model request counts as hung and is retried; 300 by default.
@@ -103,6 +105,7 @@ class Agent(Generic[T]):
         ask: Ask | None = None,
         workspace: str | Path = ".",
         sandbox: Sandbox | SandboxMode = "auto",
+        hooks: Hooks | None = None,
         journal: str | Path | Journal | None = None,
         streaming: bool = True,
         request_timeout: float | None = None,
@@ -128,6 +131,7 @@ class Agent(Generic[T]):
         self.approve = approve
         self.ask = ask
         self.sandbox = Sandbox.of(sandbox, self.workspace)
+        self.hooks = hooks
         self.streaming = streaming
         self.request_timeout = request_timeout
         self.extra_body = dict(extra_body or {})
@@ -327,6 +331,7 @@ class Agent(Generic[T]):
             sandbox=self.sandbox,
             notices=notices,
             output=self.output,
+            hooks=self.hooks,
             thinking=wanted.on if (wanted := Thinking.of(thinking)) else None,
             stack=await stack.enter_async_context(AsyncExitStack()),
         )

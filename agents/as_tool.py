@@ -187,6 +187,7 @@ class Inner(Run[Any]):
             ask=self.context_of_call.asking,
             limits=self.limits,
             sandbox=_tighter(resources.sandbox, outer.sandbox),
+            hooks=resources.hooks + outer.hooks if resources.hooks and outer.hooks else resources.hooks or outer.hooks,
         )
         await super()._work(bound)
 

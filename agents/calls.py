@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,9 @@ class _Call:
                 if refused is not None:
                     return refused
                 assert tool is not None
+                if (hooks := self._resources.hooks) is not None:
+                    noted, workspace = partial(self._noted, tool, arguments), self._resources.workspace
+                    return await hooks.call(tool.name, arguments, run.id, workspace, noted)
                 return replace(await self._noted(tool, arguments), rule=self._rule)
 
             outcome = await self._resources.journal.step(

@@ -21,6 +21,7 @@ from qianda.tools.tool import Tool
 from qianda.tools.tool_search import ToolSearch, fit
 
 if TYPE_CHECKING:
+    from qianda.agents.hooks import Hooks
     from qianda.agents.output import Output
     from qianda.tools.mcp import MCPToolset
 
@@ -48,6 +49,7 @@ class Resources:
         thinking: what was asked for: True, False, or None for the model's default.
         mcp: the MCP servers, or None.
         plan: nothing is changed before the user has accepted a plan.
+        hooks: called around runs and calls, or None.
         stack: closed before all of this.
     """
 
@@ -65,6 +67,7 @@ class Resources:
     sandbox: Sandbox | None = None
     ask: Ask | None = None
     mcp: MCPToolset | None = None
+    hooks: Hooks | None = None
     plan: bool = False
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _of_sessions: dict[str, AsyncExitStack] = field(default_factory=dict[str, AsyncExitStack])

@@ -314,7 +314,7 @@ class Run(Generic[T]):
                 if resources.mcp is not None:
                     self._prompt = await resources.mcp.attached(self._prompt)
                 self._start(resources)
-                answer = await run_loop(self, resources)
+                answer = await (run_loop if resources.hooks is None else resources.hooks.run)(self, resources)
             self._end(answer.finish, answer)
         except asyncio.CancelledError:
             self._end("cancelled")

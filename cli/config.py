@@ -49,6 +49,8 @@ def get(key: str, workspace: Path) -> int:
         value = keys.get(server) if server else ", ".join(keys)
     elif setting.kind == "rules":
         value = "\n".join(f"{rule.action} {rule.text}" for rule in cast("tuple[RuleSetting, ...]", value))
+    elif setting.kind == "hooks":
+        value = "\n".join(f"{point} {line}" for point, lines in value.items() for line in lines)
     elif server:
         raise ConfigurationError(f"{name} has no parts", cure=f"Write qianda config get {name}")
     if value is None or value == "":
@@ -104,6 +106,8 @@ def _rows(config: Config, setting: Setting) -> list[tuple[str, str, str]]:
         return [(f"api_keys.{clean(server)}", mask(key), origin) for server, key in config.api_keys.items()]
     if setting.kind == "rules":
         return [(f"rules.{rule.action}", clean(rule.text), rule.origin) for rule in config.rules]
+    if setting.kind == "hooks":
+        return [(f"hooks.{point}", clean(line), origin) for point, lines in config.hooks.items() for line in lines]
     value = getattr(config, setting.key)
     if value is None:
         return [(setting.key, _UNSET.get(setting.key, "(none)"), "")]

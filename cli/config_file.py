@@ -30,9 +30,10 @@ def read_value(key: str, text: str) -> str | bool:
     """
     name, dot, _ = key.partition(".")
     setting = find_setting(name, "qianda config")
-    if setting.kind == "rules":
-        cure = 'Write them into your config.toml: [rules] and below it allow = ["run_command(pytest *)"]'
-        raise ConfigurationError("rules are not set by a command", cure=cure)
+    if setting.kind in ("rules", "hooks"):
+        line = 'allow = ["run_command(pytest *)"]' if name == "rules" else 'before_tool = ["./check.sh"]'
+        cure = f"Write them into your config.toml: [{name}] and below it {line}"
+        raise ConfigurationError(f"{name} are not set by a command", cure=cure)
     if (setting.kind == "keys") != bool(dot):
         form = "api_keys.SERVER" if setting.kind == "keys" else name
         raise ConfigurationError(f"{key!r} is not a setting that can be changed", cure=f"Write {form}")

@@ -15,6 +15,7 @@ from qianda.models.errors import ConfigurationError, JournalError
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
     from qianda.agents.definition import AgentDefinition
+    from qianda.agents.hooks import Hooks
     from qianda.agents.journal import Journal
     from qianda.agents.resources import Approve, Ask
     from qianda.models.resolve import Endpoint
@@ -167,9 +168,19 @@ async def open_agent(
         mcp_servers=servers,
         approve=approve,
         ask=ask,
+        hooks=_hooks(config),
         journal=open_record(stack, notify) if choices.record else None,
         limits=Limits(turns=choices.max_turns) if choices.max_turns else None,
     )
+
+
+def _hooks(config: Config) -> Hooks | None:
+    """The commands of the settings that are run around runs and calls."""
+    if not any(config.hooks.values()):
+        return None
+    from qianda.agents.hooks import Hooks
+
+    return Hooks(**config.hooks)
 
 
 def chosen_tools(choices: Choices) -> list[Tool]:

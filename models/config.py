@@ -17,6 +17,7 @@ PermissionMode = Literal["read-only", "ask", "edits", "auto"]
 APIS = ("chat", "completions")
 PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "edits", "auto")  # from tight to loose
 _RULES = ("allow", "ask", "deny")
+HOOKS = ("before_tool", "after_tool", "run_start", "run_end")
 MCP_SERVERS = "mcp_servers"  # a table that is no setting: see qianda.tools.mcp.configured
 SandboxMode = Literal["on", "auto", "off"]
 
@@ -27,7 +28,8 @@ class Setting:
 
     Args:
         key: its name.
-        kind: what its value is; ``keys`` is a table from server to API key, ``rules`` one of lists of rules.
+        kind: what its value is; ``keys`` is a table from server to API key, ``rules`` one of lists of rules,
+            ``hooks`` one of lists of commands.
         meaning: one line for people.
         allowed: the values that a ``choice`` may have.
         environment: the variable that overrides the files, or "".
@@ -35,7 +37,7 @@ class Setting:
     """
 
     key: str
-    kind: Literal["text", "switch", "choice", "keys", "rules"]
+    kind: Literal["text", "switch", "choice", "keys", "rules", "hooks"]
     meaning: str
     allowed: tuple[str, ...] = ()
     environment: str = ""
@@ -55,6 +57,8 @@ class Setting:
                 return "a table of text: a server's name or URL, and its key"
             case "rules":
                 return 'a table of lists: allow = ["run_command(pytest *)"], ask = […], deny = […]'
+            case "hooks":
+                return 'a table of lists of commands: before_tool = ["./check.sh"], after_tool, run_start, run_end'
 
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
@@ -75,6 +79,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
                 "sandbox", "choice", "where commands run: auto is where there is one", allowed=get_args(SandboxMode)
             ),
             Setting("network", "switch", "let commands in the sandbox use the network"),
+            Setting("hooks", "hooks", "commands that are run around runs and calls"),
         )
     }
 )
@@ -108,6 +113,7 @@ class Config:
         rules: the rules of all files.
         sandbox: whether commands run in a sandbox.
         network: whether commands in the sandbox may use the network.
+        hooks: commands that are run around runs and calls.
         origins: for each key that was set, where: a file or ``environment NAME``.
         files: the configuration files that were read, in order.
         ignored: sentences: what a folder that is not trusted wanted and did not get.
@@ -123,6 +129,7 @@ class Config:
     rules: tuple[RuleSetting, ...] = ()
     sandbox: SandboxMode = "auto"
     network: bool = False
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     files: tuple[Path, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -256,9 +263,9 @@ def check_value(key: str, value: object, where: str) -> None:
             good = isinstance(value, dict) and all(
                 isinstance(item, str) and _fits_a_header(item) for item in cast("dict[str, object]", value).values()
             )
-        case "rules":
+        case "rules" | "hooks":
             good = isinstance(value, dict) and all(
-                action in _RULES
+                action in (_RULES if setting.kind == "rules" else HOOKS)
                 and isinstance(texts, list)
                 and all(isinstance(text, str) for text in cast("list[object]", texts))
                 for action, texts in cast("dict[str, object]", value).items()
@@ -281,6 +288,10 @@ def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
     if "rules" in values:
         origins["rules"] = _and(config.origins.get("rules"), origin)
         values["rules"] = (*config.rules, *_rules(values["rules"], origin))
+    if "hooks" in values:
+        origins["hooks"] = _and(config.origins.get("hooks"), origin)
+        both = (config.hooks, cast("dict[str, list[str]]", values["hooks"]))
+        values["hooks"] = {point: tuple(line for each in both for line in each.get(point, ())) for point in HOOKS}
     if "server" in values and "api_key" not in values and config.server is not None:
         # The key belongs to the server beside which it was written.
         if config.api_key is not None:

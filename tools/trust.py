@@ -125,7 +125,9 @@ def _settings(folder: Path) -> list[str]:
     except ConfigurationError as error:
         return [error.message]
     rules: dict[str, list[str]] = values.get("rules", {})
-    return ["settings", *(f"lets run unasked: {text}" for text in rules.get("allow", ()))]
+    hooks: dict[str, list[str]] = values.get("hooks", {})
+    lines = [f"runs around calls: {text}" for texts in hooks.values() for text in texts]
+    return ["settings", *(f"lets run unasked: {text}" for text in rules.get("allow", ())), *lines]
 
 
 def _key(folder: Path) -> str:

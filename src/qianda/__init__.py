@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
+    from qianda.agents.hooks import Hooks
     from qianda.agents.journal import Journal, open_journal
     from qianda.agents.limits import Limits
     from qianda.agents.loading import load_agent
@@ -65,6 +66,7 @@ __all__ = [
     "Context",
     "ContextTooLong",
     "Decision",
+    "Hooks",
     "Journal",
     "JournalError",
     "LimitReached",
@@ -109,6 +111,7 @@ __all__ = [
 # Names are imported when they are first asked for: the commands use modules below this one without the rest.
 _HOMES = {
     "qianda.agents.agent": "Agent",
+    "qianda.agents.hooks": "Hooks",
     "qianda.agents.journal": "Journal open_journal",
     "qianda.agents.limits": "Limits",
     "qianda.agents.loading": "load_agent",
