@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
+from qianda.agents.kept import RecordedTexts
 from qianda.agents.provenance import Origins
 from qianda.agents.resources import Resources
 from qianda.agents.resumed import Resumed
@@ -167,7 +168,8 @@ class Inner(Run[Any]):
     @cached_property
     def origins(self) -> Origins:
         """Knows whose words are whose: the prompt is the parent's model's, not the user's."""
-        self.parent.origins.follow(self.parent.conversation, self.outer)
+        kept = RecordedTexts(self.parent, self.outer)
+        self.parent.origins.follow(self.parent.conversation, self.outer, kept)
         return Origins(self.parent.origins)
 
     @cached_property

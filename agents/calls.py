@@ -283,7 +283,12 @@ class _Call:
             and not permissions.vouched(self.tool, judged, effects)
         ):
             carried = self._run.origins.carried(
-                self.tool, arguments, effects, conversation=self._run.conversation, resources=self._resources
+                self.tool,
+                arguments,
+                effects,
+                conversation=self._run.conversation,
+                resources=self._resources,
+                kept=RecordedTexts(self._run, self._resources),
             )
             if carried is not None:
                 verdict = Verdict("ask", f"{self.tool.name}: {carried}", "whose words these are")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -216,6 +217,13 @@ def put_away(message: Message, kept: Kept) -> Message:
     text_id, count = kept.keep(text), pages(len(text))
     how = f'; {READ_MORE}(id="{text_id}", page=1) shows it, {count} page{"s" if count > 1 else ""}' if text_id else ""
     return replace(message, content=f"{PUT_AWAY}{len(text):,} characters, beginning {_beginning(text)}{how}]")
+
+
+def whole_text(message: ToolMessage, kept: Kept) -> str:
+    """The text of a result; of one that looks as if it were put away, also what is kept under its id."""
+    text = content_text(message.content)
+    found = re.search(rf'{READ_MORE}\(id="(\w+)"', text) if text.startswith(PUT_AWAY) else None
+    return f"{text}\n{kept.find(found[1]) or ''}" if found else text
 
 
 def _beginning(text: str) -> str:

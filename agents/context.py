@@ -239,7 +239,8 @@ class ContextWindow:
     def _apply(self, compaction: Compaction) -> None:
         run = self._run
         if self._resources.permissions.mode == "auto":
-            run.origins.follow(run.conversation, self._resources)  # whose words they are is known also of dropped ones
+            kept = RecordedTexts(run, self._resources)
+            run.origins.follow(run.conversation, self._resources, kept)  # whose words they were stays known
         instructions = run.conversation[: len(run.conversation) - len(run.messages)]
         run.conversation[:] = [*instructions, *compaction.messages]
         run.origins.shortened(len(run.conversation))

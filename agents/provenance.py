@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from qianda.agents.compaction import SUMMARY
+from qianda.agents.compaction import SUMMARY, whole_text
 from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserMessage, content_text
 from qianda.tools.effects import Effects
+from qianda.tools.kept import Kept
 from qianda.tools.permissions.commands import Command
 from qianda.tools.permissions.readers import is_steering
 from qianda.tools.provenance import Carried, Kind, Provenance, Scope, Source
@@ -48,6 +49,7 @@ class Origins:
         *,
         conversation: Sequence[Message],
         resources: Resources,
+        kept: Kept,
     ) -> Carried | None:
         """What of a call's values is not the user's and has to be asked about, if anything.
 
@@ -57,18 +59,19 @@ class Origins:
             effects: what they would touch.
             conversation: all that was said up to the call.
             resources: the tools that were called in it.
+            kept: the results that were put away in earlier runs.
         """
         workspace = resources.permissions.workspace
         scope = _scope(tool, effects, workspace)
         if scope is None:
             return None
-        self.follow(conversation, resources)
+        self.follow(conversation, resources, kept)
         carried = self._provenance.carried(arguments, tool.schema.parameters, scope)
         if carried is not None and effects.command and _only_looks(effects.command, workspace):
             return None
         return carried
 
-    def follow(self, conversation: Sequence[Message], resources: Resources) -> None:
+    def follow(self, conversation: Sequence[Message], resources: Resources, kept: Kept) -> None:
         """Take in what was said since the last time."""
         for message in conversation[self._read :]:
             if isinstance(message, AssistantMessage):
@@ -76,7 +79,7 @@ class Origins:
                 if message.content.startswith(SUMMARY):  # of an earlier run: results that nobody has heard here
                     self._provenance.hear(Source("the summary of the conversation", message.content, "other"))
             elif isinstance(message, ToolMessage):
-                self._hear(message, resources.find(message.name))
+                self._hear(message, resources.find(message.name), kept)
             elif self._user_speaks or not isinstance(message, UserMessage):
                 self._provenance.say(content_text(message.content))
         self._read = len(conversation)
@@ -89,11 +92,11 @@ class Origins:
         """The user has agreed to a call with these arguments."""
         self._provenance.agree(arguments)
 
-    def _hear(self, message: ToolMessage, tool: Tool | None) -> None:
+    def _hear(self, message: ToolMessage, tool: Tool | None, kept: Kept) -> None:
         if message.outcome == "denied":
             return  # our own words, or the user's
         name, arguments = self._calls.get(message.call_id, (message.name, ""))
-        text = content_text(message.content)
+        text = whole_text(message, kept)
         kind = _kind(tool, arguments)
         if kind == "user":
             self._provenance.say(text)
