@@ -154,18 +154,22 @@ async def _command(line: str, event: dict[str, Any], workspace: Path) -> Mapping
     with TemporaryFile() as given, TemporaryFile() as output, TemporaryFile() as problems:
         given.write(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace"))
         given.seek(0)
-        process = await asyncio.create_subprocess_shell(
-            line,
-            stdin=given,
-            stdout=output,
-            stderr=problems,
-            cwd=workspace,
-            env=clean_environment(),
-            start_new_session=True,
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_shell(
+                line,
+                stdin=given,
+                stdout=output,
+                stderr=problems,
+                cwd=workspace,
+                env=clean_environment(),
+                start_new_session=True,
+            )
         )
         try:
+            process = await asyncio.shield(starting)
             await process.wait()
         finally:
+            process = await starting  # whoever is cancelled amid the start leaves nothing running either
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
