@@ -86,6 +86,6 @@ def opening_cost(limits: Limits, endpoint: Endpoint) -> float | None:
     if limits.cost is not None:
         raise ConfigurationError(
             f"The price of {endpoint.model} is not known, so that its cost cannot be limited",
-            cure="Use Limits(tokens=…)",
+            cure="Limit its tokens: Limits(tokens=…), on the command line --max-tokens",
         )
     return None

@@ -26,11 +26,9 @@ INSTRUCTIONS = (
     "Plan mode: until the user has accepted your plan, only tools that change nothing run. "
     "Look at what you need, then call plan with all steps; the user is asked. Carry it out once it is accepted."
 )
-NOT_YET = (
-    "Not run, in plan mode: the user has not accepted a plan yet. Look with tools that change nothing, then call plan"
-)
+NOT_YET = "in plan mode the user has to accept a plan first. Look with tools that change nothing, then call plan"
 _LISTED = re.compile(r"\s*(?:\d+\s*[.):、]|[-*•])\s*\S")
-ACCEPT, REJECT = "Accept", "Reject"
+PLAN_ANSWERS = ACCEPT, REJECT = "Accept the plan", "Reject the plan"
 ASK = "Carry out this plan? A list of steps in its place changes it, other words say what is wrong with it."
 
 _UNWRITTEN = (
@@ -109,7 +107,7 @@ class Planning:
         """Ask the user for consent; the model reads what became of it."""
         self._set(plan)
         try:
-            answer = await ask(f"{plan_text(plan)}\n{ASK}", [ACCEPT, REJECT])
+            answer = await ask(f"{plan_text(plan)}\n{ASK}", PLAN_ANSWERS)
         except ToolError:
             self.unasked = True
             return "Nobody is there to accept the plan."
@@ -184,9 +182,9 @@ def _read_answer(answer: str | None) -> tuple[str, list[str]]:
     if lines and all(_LISTED.match(line) for line in lines):
         return "", step_texts(lines)
     match text.casefold().rstrip(".!"):
-        case "accept" | "accepted" | "yes" | "y" | "ok" | "true":
+        case "accept the plan" | "accept" | "accepted" | "yes" | "y" | "ok" | "true":
             return ACCEPT, []
-        case "reject" | "rejected" | "no" | "n" | "":
+        case "reject the plan" | "reject" | "rejected" | "no" | "n" | "":
             return "", []
         case _:
             return text, []

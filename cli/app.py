@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,8 +16,9 @@ from qianda.cli.options import (
     AgentOption,
     AllowOption,
     BudgetOption,
+    CallsOption,
     ContinueOption,
-    Effort,
+    CostOption,
     EffortOption,
     FolderOption,
     Host,
@@ -27,21 +28,24 @@ from qianda.cli.options import (
     ModelOption,
     NetworkOption,
     PermissionsOption,
+    PlanOption,
     RecordOption,
     SandboxOption,
+    SecondsOption,
     ServerOption,
     SessionOption,
     ThinkingOption,
+    TokensOption,
     ToolsOption,
+    TurnsOption,
     YesOption,
+    chosen_limits,
     chosen_permissions,
     chosen_session,
+    chosen_thinking,
 )
 from qianda.cli.resume import EXAMPLES, resume_command
 from qianda.cli.sessions_app import sessions_app
-
-if TYPE_CHECKING:
-    from qianda.models.thinking import Thinking
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -115,6 +119,7 @@ def chat_command(
     cwd: FolderOption = ".",
     session: SessionOption = None,
     go_on: ContinueOption = False,
+    plan: PlanOption = False,
     version: Annotated[  # noqa: ARG001  # read by its callback
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -123,7 +128,7 @@ def chat_command(
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
         boxed = (sandbox is not None, network is not None)
-        named = (agent, tools, server, model, api_key_env, mcp, session, go_on)
+        named = (agent, tools, server, model, api_key_env, mcp, session, go_on, plan)
         if any((*named, *thought, permissions, yes, allow, *boxed, cwd != ".")):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
@@ -136,13 +141,14 @@ def chat_command(
         server=server,
         model=model,
         api_key_env=api_key_env,
-        thinking=_thinking(thinking, effort, thinking_budget),
+        thinking=chosen_thinking(thinking, effort, thinking_budget),
         permissions=chosen_permissions(permissions, yes=yes),
         allow=tuple(allow or ()),
         sandbox=sandbox,
         network=network,
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
+        plan=plan,
     )
     return chat(choices, session=chosen_session(session, choices.workspace, go_on=go_on))
 
@@ -160,6 +166,7 @@ Examples:
   qianda run "What does figure 2 of paper.pdf show?" --tools documents,images
   qianda run "And in Berlin?" --session trip --json
   qianda run "And then?" --continue
+  qianda run --plan "Move the tests to pytest"
 
 \b
 Exit codes: 0 done, 1 the model gave up, 2 usage or configuration, 3 refused by
@@ -197,9 +204,12 @@ def run_command(
     session: SessionOption = None,
     go_on: ContinueOption = False,
     no_record: RecordOption = False,
-    max_turns: Annotated[
-        int | None, typer.Option("--max-turns", min=1, metavar="N", help="Model replies at most; 50 by default.")
-    ] = None,
+    plan: PlanOption = False,
+    max_turns: TurnsOption = None,
+    max_tool_calls: CallsOption = None,
+    max_tokens: TokensOption = None,
+    max_cost: CostOption = None,
+    max_seconds: SecondsOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write every event as a line of JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show the answer only.")] = False,
     verbose: Annotated[
@@ -215,14 +225,17 @@ def run_command(
         server=server,
         model=model,
         api_key_env=api_key_env,
-        thinking=_thinking(thinking, effort, thinking_budget),
+        thinking=chosen_thinking(thinking, effort, thinking_budget),
         permissions=chosen_permissions(permissions, yes=yes),
         allow=tuple(allow or ()),
         sandbox=sandbox,
         network=network,
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
-        max_turns=max_turns,
+        plan=plan,
+        limits=chosen_limits(
+            turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
+        ),
         record=not no_record,
     )
     if no_record and (session is not None or go_on):
@@ -380,11 +393,3 @@ def _names(options: list[str] | None) -> tuple[str, ...]:
 
 app.add_typer(sessions_app, name="sessions")
 app.command("resume", epilog=EXAMPLES)(resume_command)
-
-
-def _thinking(thinking: bool | None, effort: Effort | None, budget: int | None) -> Thinking | bool | None:
-    if effort is None and budget is None:
-        return thinking
-    from qianda.models.thinking import Thinking
-
-    return Thinking(budget=budget, effort=effort, enabled=thinking is not False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +45,8 @@ class Choices:
         sandbox: whether commands run in a sandbox: True for it or not at all.
         network: whether commands in the sandbox may use the network.
         mcp: commands of MCP servers.
-        max_turns: model replies at most.
+        limits: fields of ``Limits``; they win over the agent's own.
+        plan: the model plans first.
         record: whether runs are recorded.
     """
 
@@ -61,7 +62,8 @@ class Choices:
     sandbox: bool | None = None
     network: bool | None = None
     mcp: tuple[str, ...] = ()
-    max_turns: int | None = None
+    limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    plan: bool = False
     record: bool = True
 
 
@@ -142,16 +144,18 @@ async def open_agent(
         QiandaError: the settings are wrong, or no model can be reached.
     """
     from qianda.agents.library import DEFAULT, find_agent
-    from qianda.agents.limits import Limits
     from qianda.agents.loading import load_agent
 
     definition = chosen_permissions(choices, find_agent(choices.agent or DEFAULT, choices.workspace, notify=notify))
+    definition = replace(definition, limits={**definition.limits, **choices.limits})
     tools = chosen_tools(choices)
     config = load_settings(choices.workspace)
     servers = _mcp_servers(choices, notify)
     for line in config.ignored:
         notify(f"{line}, which is not used until you say: qianda trust")
     endpoint = await choose_endpoint(choices, config, notify, wish=definition.wishes.model)
+    if endpoint.demo and choices.plan:
+        raise ConfigurationError("The demo model cannot plan", cure="Connect a real one: qianda config set server URL")
     if endpoint.engine is not None:
         stack.callback(endpoint.engine.close)
     configured = config.thinking if definition.wishes.thinking is None else None
@@ -170,7 +174,7 @@ async def open_agent(
         ask=ask,
         hooks=_hooks(config),
         journal=open_record(stack, notify) if choices.record else None,
-        limits=Limits(turns=choices.max_turns) if choices.max_turns else None,
+        plan=choices.plan,
     )
 
 

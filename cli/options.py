@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from qianda.models.thinking import Thinking
 
 Permissions = Literal["read-only", "ask", "edits", "auto"]
 Host = Literal["claude-desktop", "cursor", "vscode", "qwen-code", "qwen-agent"]
@@ -97,6 +100,24 @@ SessionOption = Annotated[
 ]
 JSONOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 ContinueOption = Annotated[bool, typer.Option("--continue", help="Go on with the last conversation of this folder.")]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="Have the model plan first; nothing is changed until you accept its plan.")
+]
+TurnsOption = Annotated[
+    int | None, typer.Option("--max-turns", min=1, metavar="N", help="Model replies at most; 50 by default.")
+]
+CallsOption = Annotated[
+    int | None, typer.Option("--max-tool-calls", min=1, metavar="N", help="Tool calls at most; 200 by default.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Tokens at most, of all requests together.")
+]
+CostOption = Annotated[
+    float | None, typer.Option("--max-cost", min=0, metavar="USD", help="Cost at most, by Model Studio's prices.")
+]
+SecondsOption = Annotated[
+    float | None, typer.Option("--max-seconds", min=0, metavar="N", help="Time at most, questions to you included.")
+]
 RecordOption = Annotated[bool, typer.Option("--no-record", help="Do not record this run.")]
 
 
@@ -125,3 +146,17 @@ def chosen_session(session: str | None, workspace: Path, *, go_on: bool) -> str 
     from qianda.cli.sessions import last_session
 
     return last_session(workspace)
+
+
+def chosen_thinking(thinking: bool | None, effort: Effort | None, budget: int | None) -> Thinking | bool | None:
+    """How much thinking was asked for; None leaves it to the settings."""
+    if effort is None and budget is None:
+        return thinking
+    from qianda.models.thinking import Thinking
+
+    return Thinking(budget=budget, effort=effort, enabled=thinking is not False)
+
+
+def chosen_limits(**limits: float | None) -> dict[str, float]:
+    """Those of the run's limits that were given."""
+    return {name: limit for name, limit in limits.items() if limit is not None}

@@ -18,6 +18,7 @@ from qianda.models.events import (
     Compacted,
     Event,
     Notice,
+    PlanChanged,
     Retrying,
     RunFinished,
     RunStarted,
@@ -26,8 +27,16 @@ from qianda.models.events import (
     UsageReported,
 )
 from qianda.models.messages import Content, content_text
+from qianda.models.plan import Plan, State
 
 _DIFFERENCE = re.compile(r".*\n@@ -\d")
+_STEP_STYLES: dict[State, Style] = {
+    "pending": "dim",
+    "doing": "call",
+    "done": "done",
+    "failed": "failed",
+    "skipped": "dim",
+}
 Channel = Literal["thinking", "text"]
 
 
@@ -88,6 +97,8 @@ class RunView:
         self._repeats: dict[Channel, Repeat] = {"thinking": Repeat(), "text": Repeat()}
         self._running: set[str] = set()
         self._together = False
+        self._plan = Plan()
+        self._planned = False
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -116,6 +127,10 @@ class RunView:
                 self._retrying(event)
             case Notice() | Compacted():
                 self.line("note", "dim", event.text)
+            case PlanChanged():
+                self._show_plan(event.plan)
+            case CallStarted(name="plan") | CallFinished(name="plan") if not self._verbose:
+                self._show_plan_call(event)
             case _:
                 self._show_call(event)
 
@@ -183,6 +198,25 @@ class RunView:
                 self.line("denied", "denied", f"{who}denied: {event.reason}", whole=self._verbose)
             case _:
                 pass
+
+    def _show_plan(self, plan: Plan) -> None:
+        """All steps where they are new, else those that have changed."""
+        self._planned = True
+        old, self._plan = self._plan, plan
+        same = [step.text for step in plan.steps] == [step.text for step in old.steps]
+        if not same:
+            self.line("note", "dim", "Plan")
+        for number, step in enumerate(plan.steps, 1):
+            if not same or step != old.steps[number - 1]:
+                note = f": {step.note}" if step.note else ""
+                self.line(step.state, _STEP_STYLES[step.state], f"{number}. {step.text}{note}")
+
+    def _show_plan_call(self, event: CallStarted | CallFinished) -> None:
+        """The steps say it all; a call that changed none is shown as any other."""
+        if isinstance(event, CallStarted):
+            self._planned = False
+        elif not self._planned:
+            self._show_call(event)
 
     def _whose(self, call_id: str, name: str) -> str:
         """Which call a result belongs to, where several ran at once."""

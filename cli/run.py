@@ -11,10 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qianda.agents.plan import PLAN_ANSWERS, PLAN_MODE
 from qianda.agents.provenance import NOBODY_TO_AGREE
 from qianda.cli.approval import Approval, can_ask
 from qianda.cli.exits import DONE, INTERRUPTED, REFUSED, complain
 from qianda.cli.opening import Choices, open_agent
+from qianda.cli.plan import answer_plan
 from qianda.cli.prompt import attach, read_prompt
 from qianda.cli.questions import answer_on
 from qianda.cli.render import RunView
@@ -117,8 +119,8 @@ class _Watcher:
         self._opening = True
         # Off a terminal stdout has the answer alone, so what --verbose tells goes to stderr.
         shown_on = terminal if self._live else replace(terminal, out=terminal.err, interactive=False, colour=False)
-        silent = output.quiet or not (self._live or output.verbose)
-        self._view = RunView(shown_on, quiet=silent, verbose=output.verbose, answer=self._live)
+        self._silent = output.quiet or not (self._live or output.verbose)
+        self._view = RunView(shown_on, quiet=self._silent, verbose=output.verbose, answer=self._live)
         self.approval = Approval(terminal, self._view)
 
     def say_demo(self) -> None:
@@ -135,9 +137,12 @@ class _Watcher:
         match event:
             case ApprovalAsked() if self._asks:
                 run.answer(event.request_id, await self.approval.ask(event))
+            case QuestionAsked() if self._asks and event.options == PLAN_ANSWERS:
+                shown = not self._silent
+                run.answer(event.request_id, await answer_plan(self._terminal, self.approval, event, shown=shown))
             case QuestionAsked() if self._asks:
                 run.answer(event.request_id, await answer_on(self._terminal, self.approval, event))
-            case CallDenied() if event.by != "person":
+            case CallDenied() if event.by != "person" and event.rule != PLAN_MODE:
                 self._denied.append(event.name)
                 self._unasked |= event.by == "nobody"
                 self._rules += [event.rule] if event.by == "nobody" and event.rule else []
@@ -164,9 +169,10 @@ class _Watcher:
         except LimitReached as error:
             if error.result is not None:
                 self._answer(error.result.output)
-            if error.which != "turns":
+            if error.which == "depth":
                 raise
-            raise LimitReached(error.which, error.message, cure="Raise it with --max-turns") from error
+            flag = f"--max-{error.which.replace('_', '-')}"
+            raise LimitReached(error.which, error.message, cure=f"Raise it with {flag}") from error
         if result.finish == "cancelled":
             complain(
                 f"Interrupted; what was done is recorded, to go on: qianda resume {run.id}"
@@ -175,6 +181,8 @@ class _Watcher:
             )
             return INTERRUPTED
         self._answer(result.output)
+        if result.finish == "plan":
+            complain("This is a plan, and nobody was there to accept it: do that on a terminal, or go without --plan")
         if result.finish == "length" and not self._live:
             complain("The answer was cut at the server's output limit")
         if not self._denied:

@@ -27,6 +27,9 @@ _SYMBOLS = {
     "retry": ("↻", "~"),
     "note": ("·", "-"),
     "more": ("…", "..."),
+    "doing": ("▸", ">"),
+    "pending": ("○", "o"),
+    "skipped": ("⊘", "!"),
 }
 
 # Everything that moves the cursor, starts an escape sequence or reorders the text around it. Tabs and line ends stay.
@@ -73,7 +76,7 @@ class Terminal:
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.colour and text else text
 
     def symbol(self, name: str) -> str:
-        """One of the marks before a line: call, done, failed, denied, retry, note, more."""
+        """One of the marks before a line: call, done, failed, denied, retry, note, more, and of a plan's steps."""
         return _SYMBOLS[name][0 if self.unicode else 1]
 
     @property

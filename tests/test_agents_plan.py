@@ -175,7 +175,7 @@ async def answering(server: ScriptedServer, folder: Path, *answers: Any, **optio
     return run, events
 
 
-@pytest.mark.parametrize("answer", ["Accept", "yes", "1. look\n2. write it", {"steps": ["look", "write it"]}])
+@pytest.mark.parametrize("answer", ["Accept the plan", "yes", "1. look\n2. write it", {"steps": ["look", "write it"]}])
 async def test_in_plan_mode_nothing_is_written_before_the_plan_is_accepted(tmp_path: Path, answer: Any) -> None:
     command = Turn(calls=[Call("run_command", {"command": "touch early"}), Call("run_command", {"command": "ls"})])
     turns = [*WRITES[:1], command, *WRITES[1:], planning(state="done"), write("late.txt"), "Written."]

@@ -18,6 +18,7 @@ from qianda.models.events import (
     Event,
     InputReceived,
     Notice,
+    PlanChanged,
     QuestionAsked,
     Retrying,
     RunFinished,
@@ -26,6 +27,7 @@ from qianda.models.events import (
     UsageReported,
 )
 from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserMessage, content_text
+from qianda.models.plan import plan_text
 from qianda.tui.status import StatusLine
 from qianda.tui.transcript.answer import AnswerStream, LazyBlock
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock, UserBlock, duration
@@ -54,6 +56,7 @@ class RunView:
         self._calls: dict[str, CallBlock] = {}
         self._turn: int | None = None  # blocks there were when the current reply began
         self._held: list[NoticeBlock] = []
+        self._steps: list[str] = []  # of the plan
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ThinkingDelta: self._think,
             TextDelta: self._say,
@@ -70,6 +73,7 @@ class RunView:
             Retrying: self._retry,
             CallForced: self._force,
             Notice: self._notice,
+            PlanChanged: self._change_plan,
             Compacted: self._compacted,
             RunFinished: self._finish,
         }
@@ -249,6 +253,12 @@ class RunView:
     def _compacted(self, event: Compacted) -> None:
         self._close()
         self._transcript.add(NoticeBlock(event.text))
+
+    def _change_plan(self, event: PlanChanged) -> None:
+        steps = [step.text for step in event.plan.steps]
+        if steps != self._steps:  # the calls say how far it is
+            self._steps = steps
+            self.hold(NoticeBlock(f"Plan\n{plan_text(event.plan)}"))
 
     def _finish(self, event: RunFinished) -> None:
         self._close()
