@@ -177,6 +177,12 @@ class Agent(Generic[T]):
 
         return AgentAsTool(name=name, description=description, agent=self, consent=True)
 
+    def with_tools(self, tools: Sequence[Tool]) -> Agent[T]:
+        """A copy that has more tools."""
+        made = copy(self)
+        vars(made).update(_shared=WeakKeyDictionary(), tools=by_name([*self.tools.values(), *tools]))
+        return made
+
     def settled(self, endpoint: Endpoint, workspace: Path) -> Agent[T]:
         """A copy for runs within one of another agent: in its folder, and on its server unless this has one."""
         made = copy(self)
