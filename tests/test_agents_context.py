@@ -17,6 +17,8 @@ from qianda.agents.journal import open_journal
 from qianda.models.events import CallDenied, Compacted, Event
 from qianda.models.messages import AssistantMessage, ToolMessage, UserMessage
 from qianda.testing import Call, Fault, ScriptedServer, Turn
+from qianda.tools import read_file
+from qianda.tools.builtin.plan import plan
 
 FACTS = "Facts to remember: the vault's code is 7391, Mia's birthday is 4 May. Look at every page, then say the code."
 NO_LIMITS = Limits(turns=None, tool_calls=None)
@@ -96,7 +98,7 @@ async def watched(agent: Agent[Any], prompt: str) -> tuple[Any, list[Event]]:
 async def test_200_turns_in_a_window_of_8k_keep_the_facts() -> None:
     worker = Worker(200)
     async with ScriptedServer(default=worker, window=8192) as server:
-        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS)
+        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, streaming=False)
         result, events = await watched(agent, FACTS)
         compacted = [event for event in events if isinstance(event, Compacted)]
         assert result.output == "7391: True, birthday: True"
@@ -134,7 +136,7 @@ async def test_a_window_that_is_smaller_than_claimed_is_learned(said: str) -> No
         return worker(body)
 
     async with ScriptedServer(default=model) as server:
-        result, events = await watched(Agent(server=server.url, tools=[look], limits=NO_LIMITS), FACTS)
+        result, events = await watched(Agent(server=server.url, tools=[look], limits=NO_LIMITS, streaming=False), FACTS)
         assert result.output == "7391: True, birthday: True"
         assert worker.done == 30
         assert 1 <= len(refusals) <= 2  # then it is known
@@ -194,7 +196,7 @@ async def test_reasoning_goes_before_messages_do() -> None:
     worker = Worker(12, reasoning="I wonder about this page. " * 80)
     async with ScriptedServer(default=worker, window=8192) as server:
         tools = [small]
-        result, events = await watched(Agent(server=server.url, tools=tools), FACTS)
+        result, events = await watched(Agent(server=server.url, tools=tools, streaming=False), FACTS)
     stages = [event.stage for event in events if isinstance(event, Compacted)]
     assert stages
     assert set(stages) == {"reasoning"}
@@ -235,7 +237,7 @@ async def test_without_a_summary_by_the_model_the_calls_are_listed(answer: str) 
         return Turn(calls=[Call("look", {"page": 1})]) if answer else Turn()
 
     async with ScriptedServer(default=model, window=8192) as server:
-        result = await Agent(server=server.url, tools=[annotated], limits=NO_LIMITS).run(FACTS)
+        result = await Agent(server=server.url, tools=[annotated], limits=NO_LIMITS, streaming=False).run(FACTS)
     assert result.output == "7391: True, birthday: True"
     summary = next(m.content for m in result.messages if str(m.content).startswith(SUMMARY))
     assert "- look {" in str(summary)
@@ -245,6 +247,27 @@ async def test_without_a_summary_by_the_model_the_calls_are_listed(answer: str) 
 async def annotated(page: int, why: str = "") -> str:
     """Look at a page."""
     return f"Page {page}."
+
+
+async def test_a_summary_has_the_plan_and_the_files_beside_it(tmp_path: Path) -> None:
+    text = tmp_path / "fox.txt"
+    text.write_text("The fox and the hound. " * 60)
+    worker = Worker(0)
+    steps = [
+        Call("plan", {"steps": ["Read it all", "Say the code"]}),
+        *(Call("read_file", {"path": "fox.txt"}) for _ in range(6)),
+    ]
+
+    def model(body: dict[str, Any]) -> Turn:
+        return Turn("It is about foxes.") if is_summary(body) else Turn(calls=[steps.pop(0)]) if steps else worker(body)
+
+    async with ScriptedServer(default=model) as server:
+        tools = [plan, read_file]
+        agent = Agent(server=server.url, tools=tools, workspace=tmp_path, limits=Limits(context=1_200))
+        result = await agent.run(FACTS)
+    summary = next(str(m.content) for m in result.messages if str(m.content).startswith(SUMMARY))
+    assert "It is about foxes.\n\nFiles read: fox.txt" in summary
+    assert "Your plan:\n1. [doing] Read it all" in summary
 
 
 async def test_a_limit_of_the_context_is_kept_in_a_large_window() -> None:
@@ -284,11 +307,11 @@ async def test_a_resumed_run_takes_the_same_path(tmp_path: Path, at: str) -> Non
         return worker(body)
 
     async with ScriptedServer(default=model, window=8192) as server:
-        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=path)
+        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, streaming=False, journal=path)
         async with agent.stream(FACTS) as run, asyncio.timeout(30):
             await stop.wait()
         before, asked = run.messages, len(server.requests)
-        other = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=path)
+        other = Agent(server=server.url, tools=[look], limits=NO_LIMITS, streaming=False, journal=path)
         async with other.resume(run.id) as resumed, asyncio.timeout(30):
             events = [event async for event in resumed]
         assert resumed.result.output == "7391: True, birthday: True"
@@ -308,7 +331,7 @@ async def test_the_next_run_of_a_session_goes_on_from_the_compacted_conversation
     path = tmp_path / "journal.db"
     worker = Worker(60)
     async with ScriptedServer(default=worker, window=8192) as server:
-        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=path)
+        agent = Agent(server=server.url, tools=[look], limits=NO_LIMITS, streaming=False, journal=path)
         first = await agent.session("report").run(FACTS)
         for session in (agent.session("report"), Agent(server=server.url, journal=path).session("report")):
             assert session.messages == first.messages
@@ -361,12 +384,12 @@ async def test_many_prompts_are_kept_word_for_word_as_far_as_they_fit(tmp_path: 
     async with ScriptedServer(default=model, window=8192) as server:
         session = Agent(server=server.url, journal=tmp_path / "journal.db", streaming=False).session("talk")
         await session.run(FACTS)
-        for number in range(120):
+        for number in range(80):
             await session.run(f"Remark {number}: the weather in town {number} is fine today, and so is the coffee.")
         said = [str(one.content) for one in session.messages if isinstance(one, UserMessage)]
         assert said[0] == FACTS
-        assert said[-1].startswith("Remark 119:")
-        assert len(said) < 121
+        assert said[-1].startswith("Remark 79:")
+        assert len(said) < 81
         assert any("earlier messages of the user" in str(one.content) for one in session.messages)
         assert refused(server) == 0
 

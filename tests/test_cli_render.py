@@ -21,6 +21,7 @@ from qianda.models.events import (
     CallProgress,
     CallRepaired,
     CallStarted,
+    Compacted,
     Event,
     Notice,
     Retrying,
@@ -162,6 +163,13 @@ def test_results_of_calls_that_run_together_say_whose_they_are() -> None:
         ]
     )
     assert output.splitlines()[2:] == ["✓ two: B", "✗ one: A", "→ three", "✓ C"]
+
+
+def test_a_compaction_is_one_line() -> None:
+    compacted = event(Compacted, stage="results", before=6_323, after=2_513, results=13)
+    told = shown([compacted, said("Hi"), finished()])
+    assert "· Context compacted: 6,323 to 2,513 tokens (13 results shortened)\n" in told
+    assert shown([compacted, said("Hi"), finished()], quiet=True) == "Hi\n"
 
 
 def test_quiet_shows_the_answer_only_and_verbose_everything() -> None:

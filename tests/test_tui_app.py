@@ -21,6 +21,7 @@ from qianda.models.events import (
     CallFinished,
     CallProgress,
     CallStarted,
+    Compacted,
     Event,
     InputReceived,
     Notice,
@@ -456,6 +457,15 @@ async def test_a_discarded_reply_disappears_and_the_cause_stays() -> None:
         answer(run, "The real answer")
         await person.sees("The real answer")
         assert person.screen().index("connection broke") < person.screen().index("The real answer")
+
+
+async def test_a_compaction_is_one_line() -> None:
+    async with chatting() as person:
+        run = await person.says("go")
+        run.emit(Compacted, stage="summary", before=6_176, after=1_645, dropped=54)
+        await person.sees("· Context compacted: 6,176 to 1,645 tokens (54 messages summarised)")
+        answer(run, "On it goes")
+        await person.sees("On it goes")
 
 
 async def test_a_notice_waits_for_the_end_of_the_text_and_is_said_once() -> None:
