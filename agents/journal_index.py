@@ -17,6 +17,7 @@ from qianda.models.errors import ConfigurationError, JournalError
 
 _INDEXED = 20_000  # characters of one record; longer results are outputs of programs
 _BATCH = 2_000  # records; other processes write in between
+_OUTERMOST = "run_id NOT LIKE '%.%'"  # no runs of agents that worked for another run
 _LIST = """
 WITH ends AS (SELECT session, min(id) AS first, max(id) AS last, count(*) AS prompts FROM run {where} GROUP BY session)
 SELECT ends.session, first.title, last.workspace, last.model, ends.prompts, first.time,
@@ -90,7 +91,7 @@ def list_sessions(
         "session = ?": name,
     }
     given = {condition: value for condition, value in conditions.items() if value is not None}
-    where = f"WHERE {' AND '.join(given)}" if given else ""
+    where = f"WHERE {' AND '.join([*given, *([] if name else [_OUTERMOST])])}"
     with journal.reading() as db:
         rows = db.execute(f"{_LIST.format(where=where)} LIMIT ?", (*given.values(), limit)).fetchall()
     return [
@@ -125,9 +126,9 @@ def find_session(journal: SQLiteJournal, name: str, workspace: Path | None = Non
         raise ConfigurationError("Nothing was recorded here yet", cure="Begin: qianda run PROMPT")
     pattern = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     query = (
-        "SELECT DISTINCT session FROM run WHERE session LIKE ?1 || '%' ESCAPE '\\' "
+        f"SELECT DISTINCT session FROM run WHERE {_OUTERMOST} AND (session LIKE ?1 || '%' ESCAPE '\\' "  # noqa: S608 -- ours
         "OR session LIKE '%' || ?1 ESCAPE '\\' "
-        "OR run_id LIKE ?1 || '%' ESCAPE '\\' OR run_id LIKE '%' || ?1 ESCAPE '\\'"
+        "OR run_id LIKE ?1 || '%' ESCAPE '\\' OR run_id LIKE '%' || ?1 ESCAPE '\\')"
     )
     with journal.reading() as db:
         found: list[str] = [row[0] for row in db.execute(query, (pattern,))] if name else []
@@ -217,7 +218,13 @@ def remove_sessions(journal: SQLiteJournal, names: Sequence[str]) -> None:
     Raises:
         JournalError: the record cannot be written.
     """
-    for name in names:
+    within = (
+        "SELECT inside.session FROM run JOIN run AS inside "
+        "ON inside.run_id > run.run_id || '.' AND inside.run_id < run.run_id || '/' WHERE run.session = ?"
+    )
+    with journal.reading() as db:
+        inside = [row[0] for name in names for row in db.execute(within, (name,))]
+    for name in (*names, *inside):
         with journal.batch(), journal.reading() as db:
             records = "SELECT id FROM record WHERE run_id IN (SELECT run_id FROM run WHERE session = ?)"
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'found'").fetchone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from qianda import Agent, ConfigurationError, Context, Decision, LimitReached, Limits, Rules, load_agent, tool
 from qianda.agents.journal import MemoryJournal
+from qianda.agents.journal_index import find_session, list_sessions, remove_sessions
+from qianda.agents.journal_sqlite import SQLiteJournal
 from qianda.cli.main import main
 from qianda.models.config import user_config_path
 from qianda.models.events import ApprovalAsked, CallDenied, CallFinished, CallStarted, QuestionAsked, RunFinished
@@ -259,3 +262,16 @@ def test_the_command_line_shows_inner_calls_indented(capsys: pytest.CaptureFixtu
     assert shown.out == "It is empty.\n"
     assert next(line for line in shown.err.splitlines() if "list_files" in line).startswith("  ")
     assert "task: " not in shown.out
+
+
+async def test_runs_of_inner_agents_are_no_sessions_of_their_own_and_go_with_the_outer_run() -> None:
+    with closing(SQLiteJournal(Path("journal.db"))) as journal:
+        async with ScriptedServer(asks("find it"), "42", "It is 42.") as server:
+            agent = Agent(server=server.url, tools=[Agent().as_tool(**SCOUT)], journal=journal)
+            result = await agent.run("go")
+        assert [session.name for session in list_sessions(journal)] == [result.run_id]
+        assert find_session(journal, result.run_id[:12]).name == result.run_id
+        inner = f"{result.run_id}.0-0"
+        assert list(journal.records(inner))
+        remove_sessions(journal, [result.run_id])
+        assert not list(journal.records(inner))
