@@ -9,7 +9,7 @@ MOVED := $(shell test "$$(cat "$(VENV)/checkout" 2>/dev/null)" = "$$(pwd -P)" ||
 export UV_PYTHON_DOWNLOADS := never
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test test-system lint types format bench lock clean moved
+.PHONY: help demo test test-system attacks lint types format bench lock clean moved
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -24,6 +24,9 @@ test: $(VENV)/has-dev  ## the tests that need Python and PyPI only, at most 5 mi
 
 test-system: $(VENV)/has-dev  ## the tests with real engines and programs; what is missing is skipped and named
 	@$(PY) -m pytest -q -m "$(SYSTEM)" $(ARGS)
+
+attacks: $(VENV)/has-dev  ## the attacks of docs/security.md; what is missing is skipped and named
+	@$(PY) -m pytest -q $$(grep -o 'tests/[a-z_/]*\.py' docs/security.md | sort -u) $(ARGS)
 
 lint: $(VENV)/has-dev  ## ruff: rules and format
 	@$(PY) -m ruff check -q $(FOLDERS)
