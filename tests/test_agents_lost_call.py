@@ -43,7 +43,7 @@ async def test_what_is_lost_again_and_again_ends_as_any_empty_answer() -> None:
     async with ScriptedServer(default=Turn(usage=Usage(300, 40))) as server:
         with pytest.raises(ModelOutputError, match="empty"):
             await Agent(server=server.url, tools=[weather]).run("go")
-        assert len(server.requests) == 5
+        assert len(server.requests) == 7
         with pytest.raises(ModelOutputError, match="empty"):
             await Agent(server=server.url).run("go")
-    assert len(server.requests) == 8
+    assert len(server.requests) == 11
