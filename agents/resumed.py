@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from qianda.agents.conversation import gone_on, history_of, read_content
-from qianda.agents.journal import Journal, Record
+from qianda.agents.journal import Journal, Record, read_back
 from qianda.agents.journal_forks import copy_run, cut
-from qianda.agents.plan import latest_plan
 from qianda.agents.resources import Resources
 from qianda.agents.result import T
 from qianda.agents.run import Run
 from qianda.models.errors import ConfigurationError
 from qianda.models.events import Event, Notice, RunFinished, RunStarted
 from qianda.models.messages import Content, Message, UserMessage
+from qianda.models.plan import Plan
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
@@ -51,7 +51,8 @@ class Resumed(Run[T]):
         )
         self.id = run_id
         self.resumed = True
-        self.plan = latest_plan(records)
+        self._plans = _plans(records)
+        self.plan = self._plans[-1]
         self._replies = sum(record.kind == "model" and record.state == "finished" for record in records)
         self._calls = sum(record.kind == "tool" and record.state == "finished" for record in records)
         self._steps = max(
@@ -79,6 +80,9 @@ class Resumed(Run[T]):
         """Move what was said at this place into the conversation, then what is said now."""
         for content in self._said.popleft() if self._said else ():
             self.conversation.append(UserMessage(content))
+        if self._turn < self._replies:
+            # As it was when this was done first: what is said and done about the plan depends on it.
+            self.plan = self._plans[self._turn if self._turn < self._replies - 1 else -1]
         self._turn += 1
         self._quiet = self._turn < self._replies
         if self._turn == self._replies:
@@ -106,6 +110,25 @@ def _inputs(records: Iterable[Record]) -> deque[deque[Content]]:
             begun.add(record.key)
             places.append(deque())
     return places
+
+
+def _plans(records: Iterable[Record]) -> list[Plan | None]:
+    """The plan before each reply of the model, and at last the one to go on with."""
+    plans: list[Plan | None] = []
+    last: Plan | None = None
+    begun: set[str] = set()
+    going: dict[str, Plan | None] = {}  # the plan before each call that has not finished: it is made again
+    for record in records:
+        if record.kind == "plan":
+            last = read_back(record.data, Plan)
+        elif record.kind == "model" and record.key not in begun:
+            begun.add(record.key)
+            plans.append(last)
+        elif record.kind == "tool" and record.state == "started":
+            last = going.setdefault(record.key, last)
+        elif record.kind == "tool":
+            going.pop(record.key, None)
+    return [*plans, next(iter(going.values()), last)]
 
 
 def resume_run(agent: Agent[T], journal: Journal, run_id: str, context: Any = None) -> Run[T]:

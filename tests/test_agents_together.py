@@ -1,0 +1,180 @@
+"""Compaction, plans, agents of agents, questions and undo in one run, which is killed at every place of its record."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from qianda import Agent, Limits, tool
+from qianda.agents.compaction import SUMMARY_PROMPT
+from qianda.agents.journal import MemoryJournal, Record
+from qianda.models.events import Compacted, Event, PlanChanged, from_json, to_json
+from qianda.models.messages import AssistantMessage, Message
+from qianda.testing import Call, ScriptedServer, Turn
+from qianda.tools.builtin import plan as plan_tool
+
+FACTS = "Facts to remember: the vault's code is 7391, Mia's birthday is 4 May. Look at every page, then say the code."
+NO_LIMITS = Limits(turns=None, tool_calls=None)
+ASKED = SUMMARY_PROMPT[:40]
+PAGES = 14
+
+
+class Watched(MemoryJournal):
+    """A record that knows the order of all its lines, and can be had as it was after each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[Record] = []
+
+    def append(self, record: Record) -> None:
+        """Keep a record."""
+        super().append(record)
+        self.lines.append(record)
+
+    def killed(self, after: int) -> Watched:
+        """The record of a process that died after so many lines."""
+        copy = Watched()
+        for record in self.lines[:after]:
+            copy.append(record)
+        copy._going.clear()
+        return copy
+
+
+def places(journal: Watched, run_id: str, every: int = 1) -> Iterator[tuple[int, Watched]]:
+    """The record as it was each time that the process could have died between the prompt and the end."""
+    begun = next(at for at, one in enumerate(journal.lines) if one.run_id == run_id and one.kind == "input")
+    for after in range(begun + 1, len(journal.lines), every):
+        yield after, journal.killed(after)
+
+
+def text_of(body: dict[str, Any]) -> str:
+    return json.dumps(body["messages"], ensure_ascii=False)
+
+
+def is_summary(body: dict[str, Any]) -> bool:
+    return ASKED in str(body["messages"][-1]["content"])
+
+
+def seen(body: dict[str, Any]) -> int:
+    return max((int(number) for number in re.findall(r"[Pp]age (\d+)", text_of(body))), default=0)
+
+
+@tool(read_only=True)
+async def look(page: int) -> str:
+    """Look at a page."""
+    return f"Page {page}: " + f"line {page} of the report says little; " * 35
+
+
+def said(messages: Sequence[Message]) -> list[Any]:
+    """A conversation without the ids that the server chooses."""
+    calls = [one.tool_calls if isinstance(one, AssistantMessage) else () for one in messages]
+    made = [[(call.name, call.arguments) for call in some] for some in calls]
+    return [(one.role, one.content, some) for one, some in zip(messages, made, strict=True)]
+
+
+def summary(body: dict[str, Any]) -> Turn:
+    return Turn(f"The last was page {seen(body)}; they say little.")
+
+
+def answer(body: dict[str, Any]) -> Turn:
+    text = text_of(body)
+    return Turn(f"7391: {'7391' in text}, birthday: {'4 May' in text}")
+
+
+def reader(body: dict[str, Any]) -> Turn:
+    """A model that looks at all pages, by what is in the conversation alone."""
+    if is_summary(body):
+        return summary(body)
+    return Turn(calls=[Call("look", {"page": seen(body) + 1})]) if seen(body) < PAGES else answer(body)
+
+
+async def events_of(run: Any) -> list[Event]:
+    async with run:
+        events = [event async for event in run]
+    check(events)
+    return events
+
+
+def check(events: list[Event]) -> None:
+    """Every event goes through JSON, and the numbers of each run have no gaps."""
+    numbers: dict[str, list[int]] = {}
+    for event in events:
+        assert from_json(to_json(event)) == event
+        numbers.setdefault(event.run_id, []).append(event.seq)
+    assert all(seq == list(range(len(seq))) for seq in numbers.values())
+
+
+async def test_a_compacted_run_that_dies_anywhere_takes_the_same_path() -> None:
+    journal = Watched()
+    async with ScriptedServer(default=reader, window=2500) as server:
+        whole = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=journal).stream(FACTS)
+        events = await events_of(whole)
+        assert whole.result.output == "7391: True, birthday: True"
+        assert {event.stage for event in events if isinstance(event, Compacted)} == {"results", "summary"}
+        asked = len(server.requests)
+        for after, dead in places(journal, whole.id, every=11):
+            done = [one for one in journal.lines[:after] if one.state == "finished"]
+            replies = sum(one.kind == "model" for one in done)
+            summaries = sum(one.kind == "compaction" and b'"summary"' in one.data[:200] for one in done)
+            before = len(server.requests)
+            again = Agent(server=server.url, tools=[look], limits=NO_LIMITS, journal=dead).resume(whole.id)
+            await events_of(again)
+            assert again.result.output == whole.result.output
+            assert said(again.result.messages) == said(whole.result.messages)
+            assert again.result.usage == whole.result.usage
+            assert len(server.requests) - before == asked - replies - summaries
+
+
+PLAN = ["Look at the first pages", "Look at the others", "Say the code"]
+
+
+def planner(body: dict[str, Any]) -> Turn:
+    """A model that plans, stops too early once, is asked to go on, and finishes its plan."""
+    if is_summary(body):
+        return summary(body)
+    last, page = body["messages"][-1], seen(body)
+    looked = last["role"] == "tool" and str(last["content"]).startswith("Page")
+    if not any("plan" in str(one).casefold() for one in body["messages"] if one["role"] != "system"):
+        return Turn(calls=[Call("plan", {"steps": PLAN})])
+    if looked and page in (8, PAGES):
+        return Turn(calls=[Call("plan", {"state": "done"})])
+    if looked and page == 12:
+        return Turn("That is all.")
+    return Turn(calls=[Call("look", {"page": page + 1})]) if page < PAGES else answer(body)
+
+
+@pytest.mark.parametrize("mode", [False, True], ids=["plan", "plan mode"])
+async def test_a_plan_is_the_same_wherever_the_run_dies(mode: bool) -> None:
+    journal, asked = Watched(), list[str]()
+
+    async def ask(question: Any) -> str:
+        asked.append(question.question)
+        return "Accept"
+
+    def agent(record: Watched) -> Agent:
+        options: dict[str, Any] = {"plan": True, "ask": ask} if mode else {}
+        return Agent(server=server.url, tools=[look, plan_tool], limits=NO_LIMITS, journal=record, **options)
+
+    async with ScriptedServer(default=planner, window=2500) as server:
+        whole = agent(journal).stream(FACTS)
+        events = await events_of(whole)
+        assert {event.stage for event in events if isinstance(event, Compacted)} == {"results", "summary"}
+        plan = whole.result.plan
+        assert plan is not None
+        assert [step.state for step in plan.steps] == ["done"] * 3
+        assert [event.plan for event in events if isinstance(event, PlanChanged)][-1] == plan
+        assert any("Your plan:" in text_of(body) for body in server.requests)
+        assert len(asked) == mode
+        for after, dead in places(journal, whole.id, every=11):
+            answered = any(one.kind == "question" and one.state == "finished" for one in journal.lines[:after])
+            asked.clear()
+            again = agent(dead).resume(whole.id)
+            await events_of(again)
+            assert said(again.result.messages) == said(whole.result.messages), after
+            assert again.result.plan == plan
+            assert again.result.usage == whole.result.usage
+            assert len(asked) == (mode and not answered)
