@@ -1,4 +1,7 @@
-"""The linters see every folder: an error seeded into each is reported, and without it they are content."""
+"""The linters see every folder: an error seeded into each is reported; without it ruff is content.
+
+Whether pyright is, takes a minute, and `make types` says it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def copy(tmp_path: Path, copy_house: Callable[[Path], Path]) -> Path:
 
 
 @pytest.mark.timeout(180)
-def test_every_folder_is_seen_and_clean(copy: Path, house_files: list[str]) -> None:
+def test_every_folder_is_seen(copy: Path, house_files: list[str]) -> None:
     clean = ruff(copy, "check", "--output-format=concise")
     assert clean.returncode == 0, clean.stdout
     formatted = ruff(copy, "format", "--check")
@@ -59,7 +62,9 @@ def test_every_folder_is_seen_and_clean(copy: Path, house_files: list[str]) -> N
     entries = json.loads(ruff(copy, "check", "--output-format=json").stdout)
     by_ruff = {str(Path(entry["filename"]).resolve().relative_to(copy.resolve())) for entry in entries}
     assert by_ruff == seeds
-    # One run says both, since it is slow: nothing imports the seeds, so all else that is found is wrong without them.
+    for name in house_files:
+        if name.endswith(".py"):
+            (copy / name).unlink()
     by_pyright = pyright(copy)
-    assert {name: messages for name, messages in by_pyright.items() if name not in seeds} == {}
+    assert set(by_pyright) == seeds
     assert {name for name, messages in by_pyright.items() if any('"int"' in text for text in messages)} == seeds
