@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +16,7 @@ from qianda.agents.provenance import Origins
 from qianda.agents.resources import Resources
 from qianda.agents.resumed import Resumed
 from qianda.agents.run import Run
-from qianda.models.errors import LimitReached, QiandaError, ToolError
+from qianda.models.errors import JournalError, LimitReached, QiandaError, ToolError
 from qianda.models.events import ApprovalAsked, Event, QuestionAsked, RunFinished, UsageReported
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
@@ -239,6 +239,9 @@ async def delegate(agent: Agent[Any], name: str, task: str, context: Context) ->
         run.usage += child.usage
         if child.cost is not None:
             run.cost = (run.cost or 0.0) + child.cost
+        used = {"call": context.idempotency_key.removeprefix(f"{run.id}/"), "usage": child.usage, "cost": child.cost}
+        with suppress(JournalError):
+            resources.journal.note(run.id, "usage", used)
         run.emit(UsageReported, request=child.usage, total=run.usage)
 
 

@@ -35,8 +35,8 @@ class Record:
         run_id: the run.
         key: for a step, its place in the run (``turn/3`` or ``turn/3/call/0``); else "".
         kind: what it is of: ``start``, ``setup``, ``history``, ``input``, ``model``, ``tool``, ``approval``,
-            ``compaction``, ``question``, ``output``, ``files``, ``plan``, ``answer``, ``resume``, ``finish``. Readers
-            pass over kinds that they do not know.
+            ``compaction``, ``question``, ``output``, ``files``, ``plan``, ``usage``, ``answer``, ``resume``,
+            ``finish``. Readers pass over kinds that they do not know.
         state: ``started`` and ``finished`` for a step, ``noted`` for everything else.
         time: seconds since the epoch.
         data: JSON text.

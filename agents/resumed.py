@@ -16,7 +16,7 @@ from qianda.agents.result import T
 from qianda.agents.run import Run
 from qianda.models.errors import ConfigurationError
 from qianda.models.events import Event, Notice, RunFinished, RunStarted
-from qianda.models.messages import Content, Message, UserMessage
+from qianda.models.messages import Content, Message, Usage, UserMessage
 from qianda.models.plan import Plan
 
 if TYPE_CHECKING:
@@ -53,11 +53,14 @@ class Resumed(Run[T]):
         self.resumed = True
         self._plans = _plans(records)
         self.plan = self._plans[-1]
+        start = next((record for record in records if record.kind == "start"), None)
+        self._plan_mode = bool(start and orjson.loads(start.data).get("plan"))
         self._replies = sum(record.kind == "model" and record.state == "finished" for record in records)
         self._calls = sum(record.kind == "tool" and record.state == "finished" for record in records)
         self._steps = max(
             (orjson.loads(record.data)["step"] for record in records if record.kind == "files"), default=0
         )
+        self._inner = _used(records)
         self._turn = 0
         self._quiet = False
 
@@ -67,9 +70,14 @@ class Resumed(Run[T]):
             super().emit(kind, **fields)
 
     def _note_start(self, resources: Resources) -> None:
+        resources.plan |= self._plan_mode  # whoever resumes it has not accepted the plan by that
         resources.journal.claim(self.id)
         resources.journal.note(self.id, "resume", {"replies": self._replies, "calls": self._calls})
         self.steps.count = max(self.steps.count, self._steps)
+        for used in self._inner:
+            self.usage += Usage(**used["usage"])
+            if used["cost"] is not None:
+                self.cost = (self.cost or 0.0) + used["cost"]
 
     @property
     def has_steering(self) -> bool:
@@ -110,6 +118,19 @@ def _inputs(records: Iterable[Record]) -> deque[deque[Content]]:
             begun.add(record.key)
             places.append(deque())
     return places
+
+
+def _used(records: Iterable[Record]) -> Iterable[dict[str, Any]]:
+    """What the agents used up that were given tasks by calls which have finished."""
+    used: dict[str, dict[str, Any]] = {}
+    finished: set[str] = set()
+    for record in records:
+        if record.kind == "usage":
+            data = orjson.loads(record.data)
+            used[data["call"]] = data
+        elif record.kind == "tool" and record.state == "finished":
+            finished.add(record.key)
+    return [data for call, data in used.items() if call in finished]
 
 
 def _plans(records: Iterable[Record]) -> list[Plan | None]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qianda import Agent, Limits, tool
+from qianda import Agent, Limits, files, shell, tool
 from qianda.agents.compaction import SUMMARY_PROMPT
 from qianda.agents.journal import MemoryJournal, Record
 from qianda.models.events import Compacted, Event, PlanChanged, from_json, to_json
@@ -178,3 +179,51 @@ async def test_a_plan_is_the_same_wherever_the_run_dies(mode: bool) -> None:
             assert again.result.plan == plan
             assert again.result.usage == whole.result.usage
             assert len(asked) == (mode and not answered)
+
+
+def lead(body: dict[str, Any]) -> Turn:
+    """A model that writes, gives two tasks, runs a command and answers; and the model that does the tasks."""
+    messages = body["messages"]
+    results = [one for one in messages if one["role"] == "tool"]
+    first = next(one for one in messages if one["role"] == "user")["content"]
+    if first.startswith("task"):
+        name = first.split()[1]
+        calls = [Call("write_file", {"path": f"{name}{len(results)}.txt", "content": name})]
+        return Turn(calls=calls) if len(results) < 2 else Turn(f"{name} is written")
+    steps = [
+        Call("write_file", {"path": "own.txt", "content": "changed"}),
+        Call("scout", {"task": "task a"}),
+        Call("run_command", {"command": "echo by command > own.txt; touch made.txt"}),
+        Call("scout", {"task": "task b"}),
+    ]
+    return Turn(calls=[steps[len(results)]]) if len(results) < len(steps) else Turn("All is written.")
+
+
+async def test_tasks_given_to_an_agent_are_done_and_counted_once_and_undone_together(tmp_path: Path) -> None:
+    journal = Watched()
+    own = tmp_path / "own.txt"
+
+    def agent(record: Watched) -> Agent:
+        options: dict[str, Any] = {"permissions": "auto", "workspace": tmp_path}
+        scout = Agent(tools=files(), **options).as_tool("scout", "Writes files")
+        tools = [*files(), *shell(), scout]
+        return Agent(server=server.url, tools=tools, journal=record, sandbox="off", **options)
+
+    async with ScriptedServer(default=lead) as server:
+        own.write_text("mine")
+        whole = agent(journal).stream("Write all")
+        events = await events_of(whole)
+        asked = len(server.requests)
+        everything = {"own.txt", "made.txt", "a0.txt", "a1.txt", "b0.txt", "b1.txt"}
+        assert {path.name for path in tmp_path.iterdir()} == everything
+        assert len({event.run_id for event in events}) == 3
+        whole.undo()
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"own.txt": "mine"}
+        for after, dead in places(journal, whole.id, every=9):
+            before = len(server.requests)
+            again = agent(dead).resume(whole.id)
+            await events_of(again)
+            replies = sum(one.kind == "model" and one.state == "finished" for one in journal.lines[:after])
+            assert len(server.requests) - before == asked - replies, after
+            assert again.result.output == "All is written."
+            assert again.result.usage == whole.result.usage, after
