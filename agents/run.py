@@ -347,7 +347,7 @@ class Run(Generic[T]):
 
     def _note_start(self, resources: Resources) -> None:
         endpoint, journal = resources.client.endpoint, resources.journal
-        note = {"session": self.session, "server": endpoint.title, "model": endpoint.model}
+        note = {"session": self.session, "server": endpoint.title, "model": endpoint.model, "plan": resources.plan}
         journal.note(self.id, "start", note | {"workspace": valid_text(str(resources.workspace))})
         if journal.lasting:  # for other processes: to export, and to go on without the caller
             journal.note(self.id, "setup", {"instructions": resources.instructions, "tools": resources.schemas})

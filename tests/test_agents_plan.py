@@ -297,6 +297,23 @@ async def test_a_run_that_goes_on_knows_its_plan_and_that_it_was_accepted(tmp_pa
     assert (names(folder), len(asked)) == (["late.txt"], 1)
 
 
+async def test_plan_mode_holds_in_a_run_that_is_resumed_without_it(tmp_path: Path) -> None:
+    async def nobody(question: Any) -> None:
+        run.cancel()
+
+    record, folder = tmp_path / "journal.db", tmp_path / "work"
+    folder.mkdir()
+    options: dict[str, Any] = {"journal": record, "permissions": "auto", "workspace": folder}
+    async with ScriptedServer(planning(steps=["write it"])) as server:
+        run = agent(server, tools=files(), plan=True, ask=nobody, **options).stream("go")
+        await events_of(run)
+    async with ScriptedServer(write("early.txt"), "No.", "No.", "No.") as server:
+        resumed = agent(server, tools=[plan_tool, *files()], **options).resume(run.id)
+        events = await events_of(resumed)
+    assert names(folder) == []
+    assert [event.name for event in events if isinstance(event, CallDenied)] == ["write_file"]
+
+
 async def test_a_plan_outlives_the_summary_of_a_long_conversation() -> None:
     async with ScriptedServer(planning(steps=["a", "b"]), "x", "y") as server:
         run = agent(server).stream("go")
