@@ -72,7 +72,8 @@ def run_app(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         where = getattr(error, "ctx", None)
         path = where.command_path if where is not None else "qianda"
-        complain(f"{error.format_message()} ({path} --help shows what there is)")
+        said = error.format_message().replace(": Value error, ", ": ")  # pydantic's words, not the person's
+        complain(f"{said} ({path} --help shows what there is)")
         return USAGE
     except typer.Abort:
         raise KeyboardInterrupt from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -159,7 +160,7 @@ async def open_agent(
     if endpoint.engine is not None:
         stack.callback(endpoint.engine.close)
     configured = config.thinking if definition.wishes.thinking is None else None
-    return load_agent(
+    agent = load_agent(
         definition,
         server=endpoint,
         model=choices.model,
@@ -176,6 +177,21 @@ async def open_agent(
         journal=open_record(stack, notify) if choices.record else None,
         plan=choices.plan,
     )
+    _say_what_fits_nothing(choices.allow, list(agent.tools), notify)
+    return agent
+
+
+def _say_what_fits_nothing(rules: Sequence[str], tools: list[str], notify: Notify) -> None:
+    """Name the rules for tools that nobody has; those of MCP servers and of inner agents are not known yet."""
+    if not rules:
+        return
+    from qianda.tools import TOOLSETS
+
+    known = {*tools, *(tool.name for toolset in TOOLSETS.values() for tool in toolset())}
+    for rule in rules:
+        name = rule.partition("(")[0].strip()
+        if not name.startswith("mcp__") and not fnmatch.filter(known, name):
+            notify(f"--allow {rule!r} fits nothing: there is no tool {name}. There are {', '.join(tools)}")
 
 
 def _hooks(config: Config) -> Hooks | None:

@@ -50,7 +50,10 @@ _DOING = {"created": "{would}restored", "changed": "{would}restored", "deleted":
 
 
 def _show_runs(store: UndoStore, workspace: Path) -> int:
-    for run_id, began in store.runs(workspace):
+    runs = store.runs(workspace)
+    if not runs:
+        complain(f"No run changed anything in {workspace} that is left to undo")
+    for run_id, began in runs:
         files = by_path(store.changes(run_id))
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         typer.echo(f"{run_id}  {when}  {_some(list(files))}")

@@ -256,12 +256,6 @@ async def _post(http: AsyncClient, endpoint: Endpoint, path: str, body: dict[str
     return cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
 
 
-def rough_prompt(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> int:
-    """A quick upper estimate of a prompt's tokens from its bytes, without a vocabulary."""
-    size = sum(len(_rendered(message, with_reasoning=True).encode()) for message in messages)
-    return (size + len(json.dumps([tool_body(tool) for tool in tools]))) // 3
-
-
 def output_limit(family: Family, window: int, prompt_tokens: int) -> int:
     """How long a reply may be, for servers that cut at a few hundred tokens unless they are told.
 

@@ -96,6 +96,20 @@ def test_a_pipe_gets_the_answer_alone(scripted: Scripted) -> None:
     assert "17" in messages(server)[-1]["content"]
 
 
+def test_a_rule_for_a_tool_that_there_is_not_is_named(scripted: Scripted) -> None:
+    allow = ["--allow", "Bash(ls *)", "--allow", "run_command(ls *)", "--allow", "web_*", "--allow", "mcp__x__y"]
+    done = run(scripted("ok"), "Hi", *allow)
+    assert (done.returncode, done.stdout) == (0, "ok\n")
+    assert done.stderr.count("fits nothing") == 1
+    assert "--allow 'Bash(ls *)' fits nothing: there is no tool Bash. There are list_files, " in done.stderr
+
+
+def test_a_wrong_choice_is_said_with_those_that_there_are(scripted: Scripted) -> None:
+    done = run(scripted(), "Hi", "--permissions", "all")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for '--permissions': 'all' is not one of 'read-only', 'ask'" in done.stderr
+
+
 def test_the_prompt_is_argument_file_and_stdin_one_after_the_other(scripted: Scripted) -> None:
     Path("more.txt").write_text("from the file\n", encoding="utf-8")
     server = scripted("ok")

@@ -28,8 +28,9 @@ def test_the_last_run_here_is_taken_back(changed: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "restored a\nremoved b\n"
     assert [path.name for path in changed.iterdir()] == ["a"]
     assert (changed / "a").read_text() == "old\n"
-    assert main(["undo"]) == 2
-    assert "is left to undo" in capsys.readouterr().err
+    for arguments, code in ((["undo"], 2), (["undo", "--list"], 0)):
+        assert main(arguments) == code
+        assert "is left to undo" in capsys.readouterr().err
 
 
 def test_runs_and_steps_are_listed(changed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,6 @@ from qianda.models.tokens import (
     image_tokens,
     media_tokens,
     output_limit,
-    rough_prompt,
 )
 from qianda.testing import Request
 from qianda.testing.http_server import LoopbackServer, Response
@@ -94,7 +93,6 @@ def test_calls_results_and_reasoning_count() -> None:
     assert counts[2] - counts[1] > 100
     later = [ask, call, result, AssistantMessage("Apples."), UserMessage("Thanks")]
     assert count_request(later, [], QWEN3).tokens < counts[2] + 20  # the reasoning of older turns is not resent
-    assert rough_prompt([ask, call, result], []) >= counts[2]
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,9 @@ class Guard:
             raise Refused(f"there is no host {host}: {getattr(error, 'strerror', None) or error}") from None
         for address in parsed:
             if not (named or is_public(address) or any(address in network for network in self._networks)):
+                what = "" if host == str(address) else f"{address}, "
                 raise Refused(
-                    f"{host} is {address}, an address of this machine or a private network; web tools fetch public ones"
+                    f"{host} is {what}an address of this machine or a private network; web tools fetch public ones"
                 )
         if not found:
             raise Refused(f"there is no host {host}")

@@ -27,11 +27,6 @@ class JsonScan:
         self._closer = ""
         self._escaped = False
 
-    @property
-    def in_string(self) -> bool:
-        """The text so far ends inside a string."""
-        return bool(self._closer)
-
     def scan(self, text: str, start: int = 0) -> tuple[int, str]:
         """Read on in ``text`` from ``start``.
 

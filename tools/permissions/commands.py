@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +114,7 @@ class Command:
         return list(dict.fromkeys(covered)), ""
 
     def _covers(self, words: Words, rules: Sequence[Rule], depth: int) -> tuple[list[str], str]:
-        shown = " ".join(word.text for word in words)
+        shown = " ".join(shlex.quote(word.text) if " " in word.text else word.text for word in words)
         fitting = next((rule for rule in rules if not rule.wild and rule.fits_command(words)), None)
         if fitting is not None:
             return [fitting.described], ""

@@ -20,7 +20,7 @@ from qianda.tools.permissions.shell_line import Word
 Action = Literal["allow", "ask", "deny"]
 _FORM = re.compile(r"([A-Za-z0-9_*?-]+)(?:\((.*)\))?", re.DOTALL)
 _WILD = re.compile(r"[*?[]")
-_EXAMPLES = '"read_file", "write_file(docs/**)", "run_command(pytest *)" or "fetch(https://docs.python.org/*)"'
+_EXAMPLES = '"read_file", "write_file(docs/**)", "run_command(pytest *)" or "web_fetch(https://docs.python.org/*)"'
 
 
 @dataclass(frozen=True, slots=True)
