@@ -158,6 +158,8 @@ class _Call:
                 or journal.find(run.id, f"{self._key}/approval")
             ):
                 arguments, refused = await self._permitted()
+            if refused is not None and refused.denied_by in ("person", "nobody"):
+                repeat = "safe"  # it was not run, and is not now
 
             async def work() -> ToolResult:
                 self._executed = True

@@ -122,7 +122,9 @@ def cut(records: Sequence[Record], replies: int) -> tuple[list[Record], list[Rec
     last = ends[replies - 1] if replies else -1
     while inputs[1:] and inputs[-1] > last:
         end = inputs.pop()
-    kept = [record for record in records[:end] if record.kind != "finish"]
+    # A conversation that was made shorter for the next reply is whole again at this point.
+    shortened = f"turn/{replies}/compaction/"
+    kept = [record for record in records[:end] if record.kind != "finish" and not record.key.startswith(shortened)]
     return kept, list(records[end:])
 
 
