@@ -63,9 +63,9 @@ class Undone:
     conflicts: tuple[Conflict, ...]
 
 
-def list_changes(run_id: str, store: UndoStore | None = None) -> list[Change]:
+def list_changes(run_id: str) -> list[Change]:
     """What a run changed, a file each, from before its first step to after its last."""
-    store = store or UndoStore()
+    store = UndoStore()
     files = by_path(store.changes(run_id))
     return [
         _change(store, path, changes[0].before, changes[-1].after or "")
