@@ -25,6 +25,7 @@ from qianda.models.events import (
     Event,
     InputReceived,
     Notice,
+    PlanChanged,
     Retrying,
     RunFinished,
     TextDelta,
@@ -32,6 +33,7 @@ from qianda.models.events import (
     UsageReported,
 )
 from qianda.models.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
+from qianda.models.plan import Plan
 from qianda.models.resolve import Endpoint
 from qianda.models.servers import server_kinds
 from qianda.tools.permissions import ApprovalRequest, Decision
@@ -65,7 +67,7 @@ class FakeRun:
         if self._last:
             raise StopAsyncIteration
         event = await self._events.get()
-        self._last = isinstance(event, RunFinished)
+        self._last = isinstance(event, RunFinished) and event.parent_run_id is None
         return event
 
     def steer(self, content: str) -> None:
@@ -479,6 +481,26 @@ async def test_a_notice_waits_for_the_end_of_the_text_and_is_said_once() -> None
         await person.sees("· The MCP server is slow")
         assert "code goes on" in person.screen()
         assert person.screen().count("is slow") == 1
+
+
+async def test_a_plan_a_compaction_and_an_agent_with_a_task_are_shown_and_harm_nothing() -> None:
+    async with chatting() as person:
+        run = await person.says("go")
+        plan = Plan().revised(["look around", "say it"]).begun()
+        run.emit(PlanChanged, plan=plan)
+        await person.sees("1. [doing] look around")
+        run.emit(Compacted, stage="summary", before=6_012, after=2_100, dropped=31)
+        await person.sees("Context compacted: 6,012 to 2,100 tokens")
+        run.emit(CallStarted, call_id="c", name="list_files", arguments="{}", parent_run_id="run")
+        await person.sees("an agent runs list_files")
+        run.emit(TextDelta, text="of the inner agent", parent_run_id="run")
+        run.emit(CallFailed, call_id="c", name="list_files", error="no", seconds=0.1, parent_run_id="run")
+        run.emit(RunFinished, reason="error", which="x", message="inner", parent_run_id="run")
+        run.emit(PlanChanged, plan=plan.moved(1, "done"))
+        answer(run, "All is said.")
+        run.done()
+        await person.sees("All is said.")
+        await person.sees_no("of the inner agent")
 
 
 async def test_the_end_of_a_run_with_an_error_is_one_line() -> None:
