@@ -24,6 +24,8 @@ from qianda.tools.mcp import MCPServer, MCPToolset
 from qianda.tools.mcp.offers import attach, get_prompt, list_prompts, list_resources, read_resource
 from qianda.tools.questions import Answer, Question
 
+pytestmark = pytest.mark.timeout(120)  # npm and Python programs that start slowly on a busy machine
+
 # Read before the tests get a home of their own.
 PARTS = Path(os.environ.get("QIANDA_PARTS") or Path.home() / ".cache/qianda-parts") / "mcp"
 TIME = PARTS / "venv/bin/mcp-server-time"
@@ -40,7 +42,7 @@ def part(path: Path) -> str:
 async def opened(command: str) -> AsyncGenerator[dict[str, Tool]]:
     said: list[str] = []
     toolset = MCPToolset([MCPServer.parse(command)], workspace=Path.cwd(), notify=said.append)
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(100):
         await toolset.start()
         try:
             assert said == []
@@ -68,7 +70,7 @@ async def test_the_time_server_of_pypi() -> None:
 async def test_an_agent_asks_the_time_server() -> None:
     command = f"{part(TIME)} --local-timezone UTC"
     asked = Call("mcp__time__get_current_time", {"timezone": "Asia/Shanghai"})
-    async with asyncio.timeout(50), ScriptedServer(Turn(calls=[asked]), "It is late.") as server:
+    async with asyncio.timeout(100), ScriptedServer(Turn(calls=[asked]), "It is late.") as server:
         agent = Agent(server=server.url, mcp_servers=[command], permissions="auto")
         result = await agent.run("What time is it in Shanghai?")
         told = server.requests[1]["messages"][-1]
@@ -88,7 +90,7 @@ def test_qianda_run_uses_the_time_server() -> None:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=50,
+            timeout=100,
         )
         told = server.requests[1]["messages"][-1] if len(server.requests) > 1 else None
     assert (done.returncode, done.stdout) == (0, "It is late.\n"), done.stderr
@@ -127,7 +129,7 @@ async def agree(_request: ApprovalRequest) -> bool:
 
 async def agent_calls(command: str, *calls: Call) -> list[str]:
     """What an agent's run with these calls told the model, one result after the other."""
-    async with asyncio.timeout(55), ScriptedServer(*(Turn(calls=[each]) for each in calls), "Done.") as server:
+    async with asyncio.timeout(100), ScriptedServer(*(Turn(calls=[each]) for each in calls), "Done.") as server:
         agent = Agent(server=server.url, mcp_servers=[command], permissions="auto", approve=agree)
         async with agent.stream("Go.") as run:
             said = [event.text async for event in run if isinstance(event, Notice)]
@@ -208,7 +210,7 @@ async def test_a_server_that_got_a_newer_sdk_than_it_knows_says_what_to_do(tmp_p
     said: list[str] = []
     server = MCPServer("sqlite", (part(PARTS / "sqlite-fresh/bin/mcp-server-sqlite"), "--db-path", str(tmp_path / "x")))
     toolset = MCPToolset([server], workspace=tmp_path, notify=said.append)
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(100):
         await toolset.start()
         await toolset.close()
     assert len(said) == 1
@@ -272,7 +274,7 @@ async def test_server_everything_has_resources_prompts_and_questions() -> None:
         return {name: "n" for name in fields if name in (question.schema or {}).get("required", [])}
 
     toolset = MCPToolset([server], workspace=Path.cwd(), notify=print)
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(100):
         await toolset.start()
         try:
             resources = await list_resources(toolset)
@@ -300,7 +302,7 @@ def inspect(*arguments: str, workspace: Path) -> Any:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=50,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
