@@ -469,19 +469,22 @@ def test_a_mode_on_the_command_line_holds_for_agents_that_loosen(scripted: Calla
     assert Path("made").exists()
 
 
+BUILT_IN = ["assistant", "coder", "data-analyst", "math", "planner", "researcher", "role-play", "translator"]
+
+
 def test_agents_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     own("reviewer", REVIEWER)
     broken = own("broken", "x = 1")
     project("sneaky", 'description = "\\u001b[2JNice"')
     assert main(["agents"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["assistant", "coder", "broken", "reviewer", "sneaky"]
-    assert f"{broken}:1: unknown key 'x'" in lines[2]
-    assert "not used until qianda trust" in lines[4]
-    assert "\x1b" not in lines[4]
+    assert [line.split()[0] for line in lines] == [*BUILT_IN, "broken", "reviewer", "sneaky"]
+    assert f"{broken}:1: unknown key 'x'" in lines[-3]
+    assert "not used until qianda trust" in lines[-1]
+    assert "\x1b" not in lines[-1]
     assert main(["agents", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [agent["source"] for agent in listed] == ["built-in", "built-in", "user", "user", "project"]
+    assert [agent["source"] for agent in listed] == [*["built-in"] * len(BUILT_IN), "user", "user", "project"]
 
 
 def test_an_agent_is_shown_and_nothing_of_it_is_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -504,7 +507,7 @@ def test_names_are_completed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     own("mine", "")
     project("sneaky", "")
     monkeypatch.setenv("_QIANDA_COMPLETE", "complete_bash")
-    for words, names in (("run --agent ", "assistant coder mine"), ("run --tools files,w", "files,web")):
+    for words, names in (("run --agent ", " ".join([*BUILT_IN, "mine"])), ("run --tools files,w", "files,web")):
         monkeypatch.setenv("COMP_WORDS", f"qianda {words}")
         monkeypatch.setenv("COMP_CWORD", "3")
         with contextlib.suppress(SystemExit):
