@@ -32,7 +32,6 @@ from qianda.models.messages import Message, Part
 from qianda.models.profile_cache import known
 from qianda.models.resolve import Endpoint, resolve
 from qianda.models.thinking import Thinking
-from qianda.tools.builtin.plan import plan as plan_tool
 from qianda.tools.function_tool import as_tool
 from qianda.tools.permissions import PermissionMode, Permissions, Rules
 from qianda.tools.sandbox import Sandbox, SandboxMode
@@ -119,6 +118,8 @@ class Agent(Generic[T]):
         self.plan = plan
         self.tools = by_name([as_tool(tool) for tool in tools])
         if plan:
+            from qianda.tools.builtin.plan import plan as plan_tool
+
             self.tools.setdefault(plan_tool.name, plan_tool)
         self.mcp_servers = tuple(mcp_servers)
         self.thinking = thinking

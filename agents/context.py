@@ -34,7 +34,7 @@ from qianda.models.events import Compacted
 from qianda.models.messages import NO_USAGE, AssistantMessage, Message, Usage, UserMessage
 from qianda.models.reply import Reply
 from qianda.models.wire import tool_body
-from qianda.tools.builtin.more import read_more
+from qianda.tools.more import read_more
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run

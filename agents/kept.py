@@ -10,8 +10,8 @@ import orjson
 
 from qianda.agents.journal import Record
 from qianda.agents.resources import Resources
-from qianda.tools.builtin.more import read_more
 from qianda.tools.kept import LONGEST, Kept
+from qianda.tools.more import read_more
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run

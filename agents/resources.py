@@ -13,7 +13,7 @@ from qianda.agents.journal import Journal
 from qianda.agents.limits import Limits
 from qianda.models.client import Client
 from qianda.models.messages import ToolSchema
-from qianda.tools.builtin.more import read_more
+from qianda.tools.more import read_more
 from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.questions import Answer, Question
 from qianda.tools.sandbox import Sandbox
