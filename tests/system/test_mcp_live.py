@@ -234,6 +234,19 @@ async def test_an_agent_uses_the_memory_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.node
+async def test_an_agent_uses_the_server_of_everything() -> None:
+    echo, added, wrong = await agent_calls(
+        f"{part(NPM / 'mcp-server-everything')} stdio",
+        Call("mcp__everything__echo", {"message": "你好"}),
+        Call("mcp__everything__get-sum", {"a": 40, "b": "2"}),
+        Call("mcp__everything__get-sum", {"a": 40}),
+    )
+    assert echo == "Echo: 你好"
+    assert "42" in added
+    assert '"b" is missing' in wrong
+
+
+@pytest.mark.node
 async def test_an_agent_uses_the_sequential_thinking_server() -> None:
     thought = {"thought": "First the tea.", "nextThoughtNeeded": True, "thoughtNumber": 1, "totalThoughts": 2}
     last = {"thought": "Then the price.", "nextThoughtNeeded": False, "thoughtNumber": 2, "totalThoughts": 2}
