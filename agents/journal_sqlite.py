@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -54,12 +55,24 @@ class SQLiteJournal(Journal):
             self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
             self._close = weakref.finalize(self, self._db.close)
             try:
-                self._db.execute("PRAGMA journal_mode = WAL")
+                self._write_ahead()
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 self._prepare()
             except BaseException:
                 self._close()
                 raise
+
+    def _write_ahead(self) -> None:
+        # SQLite does not wait for another process that switches the same new file: it fails at once, whatever the timeout.
+        until = time.monotonic() + BUSY
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
 
     def _prepare(self) -> None:
         if self._version() == VERSION:  # without waiting for who writes

@@ -186,9 +186,8 @@ def test_two_processes_share_one_file(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM), path, "60", run_id], stdout=subprocess.PIPE)
         for run_id in ("a", "b")
     ]
-    for program in programs:
-        output, _ = program.communicate(timeout=30)
-        assert output.endswith(b"end\n")
+    outputs = [program.communicate(timeout=30)[0] for program in programs]
+    assert all(output.endswith(b"end\n") for output in outputs)
     for run_id in ("a", "b"):
         assert sum(record.state == "finished" for record in open_journal(path).records(run_id)) == 60
 
