@@ -63,16 +63,17 @@ class SQLiteJournal(Journal):
                 raise
 
     def _write_ahead(self) -> None:
-        # SQLite does not wait for another process that switches the same new file: it fails at once, whatever the timeout.
+        # Where another process switches the same new file, SQLite fails at once, whatever the timeout.
         until = time.monotonic() + BUSY
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
-                return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                     raise
-            time.sleep(0.01)
+                time.sleep(0.01)
+            else:
+                return
 
     def _prepare(self) -> None:
         if self._version() == VERSION:  # without waiting for who writes
