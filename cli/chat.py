@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from qianda.cli.opening import Choices, Notify, open_agent, open_workspace
@@ -13,6 +14,7 @@ from qianda.models.errors import ConfigurationError
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
     from qianda.agents.resources import Approve, Ask
+    from qianda.tui.conversation import Changes
 
 
 def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
@@ -37,8 +39,9 @@ def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
 
     with ExitStack() as stack:
 
-        async def opened(approve: Approve, ask: Ask, notify: Notify) -> Agent:
-            stack.close()  # what an attempt that failed has left open
-            return await open_agent(chosen, stack=stack, notify=notify, approve=approve, ask=ask)
+        async def opened(approve: Approve, ask: Ask, notify: Notify, changes: Changes) -> Agent:
+            stack.close()  # what an agent before this one has left open
+            given = {name: value for name, value in asdict(changes).items() if value is not None}
+            return await open_agent(replace(chosen, **given), stack=stack, notify=notify, approve=approve, ask=ask)
 
         return run_tui(opened, session=session)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -39,7 +38,7 @@ from qianda.models.servers import server_kinds
 from qianda.tools.permissions import ApprovalRequest, Decision
 from qianda.tools.questions import Answer, Question
 from qianda.tui.app import QiandaApp
-from qianda.tui.conversation import Approve, Ask, Notify
+from qianda.tui.conversation import Approve, Ask, Changes, Notify
 from qianda.tui.screen import ChatScreen
 
 
@@ -111,7 +110,8 @@ class FakeAgent:
         self.notify: Notify
         self.closed = False
 
-    async def open(self, approve: Approve, ask: Ask, notify: Notify) -> FakeAgent:
+    async def open(self, approve: Approve, ask: Ask, notify: Notify, changes: Changes) -> FakeAgent:
+        self.changes = changes
         self.approve, self.ask, self.notify = approve, ask, notify
         await self.may_open.wait()
         if self.failures:
@@ -697,7 +697,7 @@ async def test_ctrl_d_quits_only_with_an_empty_prompt() -> None:
 async def test_quitting_stops_the_run_and_closes_the_agent() -> None:
     async with chatting() as person:
         run = await person.says("go")
-        await person.pilot.press("ctrl+q")
+        await person.pilot.press("ctrl+c", "ctrl+c")
         await person.until(lambda: person.app.return_code is not None)
         assert run.cancelled
         assert person.agent.closed
@@ -822,12 +822,6 @@ async def show_help(person: Person) -> None:
 def test_picture(step: Callable[[Person], Coroutine[Any, Any, None]], snap_compare: Any) -> None:
     app, play = snapshot_script(step)
     assert snap_compare(app, terminal_size=(80, 24), run_before=play)
-
-
-def test_the_style_sheet_is_part_of_the_package() -> None:
-    import qianda.tui
-
-    assert (Path(qianda.tui.__file__).parent / "app.tcss").is_file()
 
 
 @pytest.mark.parametrize(

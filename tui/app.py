@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual.app import App, CSSPathType
 from textual.binding import Binding, BindingType
 
 from qianda.tui.chat import Chat
-from qianda.tui.prompt import PromptArea
+from qianda.tui.commands import COMMANDS, LAST, Command, command_named
+from qianda.tui.prompt.editor import PromptArea
 from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import ThinkingBlock
 from qianda.tui.transcript.calls import CallBlock
 from qianda.tui.transcript.view import Transcript
+from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from qianda.tui.conversation import OpenAgent
@@ -36,17 +39,13 @@ class QiandaApp(App[int]):
         prompt: sent as soon as the agent is there.
     """
 
-    CSS_PATH = Path(__file__).with_name("app.tcss")
+    CSS_PATH: ClassVar[CSSPathType | None] = [*sorted(Path(__file__).with_name("styles").glob("*.tcss"))]
     TITLE = "Qianda"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c", "interrupt", show=False, priority=True),
-        Binding("ctrl+q", "leave", show=False, priority=True),
-        Binding("ctrl+t", "fold_thinking", show=False, priority=True),
-        Binding("ctrl+o", "fold_results", show=False, priority=True),
-        Binding("ctrl+r", "open_again", show=False, priority=True),
-        Binding("escape", "stop", show=False),
-        Binding("f1", "help", show=False),
+        Binding(key, f"command({at})", show=False, priority=key not in LAST)
+        for at, command in enumerate(COMMANDS)
+        for key in command.keys
     ]
 
     def __init__(self, open_agent: OpenAgent, *, session: str | None = None, prompt: str | None = None) -> None:
@@ -79,20 +78,33 @@ class QiandaApp(App[int]):
     # Commands
 
     def on_prompt_area_submitted(self, message: PromptArea.Submitted) -> None:
-        """Enter: a command is a slash and one word."""
-        word = message.text.removeprefix("/")
-        if word == message.text or not word.isalpha():
+        """Enter: a command is a slash and a word; whatever else begins with a slash, such as a path, is a prompt."""
+        word, _, argument = message.text.partition(" ")
+        if not word.startswith("/") or not word[1:].replace("-", "").isalpha():
             self.chat.send(message.text)
+        elif (command := command_named(word[1:])) is None:
+            self.chat.say(t("There is no command {word}; F1 lists what there is", word=word))
+        else:
+            self.do(command, argument.strip())
+
+    def do(self, command: Command, argument: str = "") -> None:
+        """Do what a command says.
+
+        Args:
+            command: a row of the table.
+            argument: what stands behind its word.
+        """
+        module, _, name = command.does.partition(":")
+        if module == "action":
+            action = getattr(self, f"action_{name}")
+            action(argument) if command.takes else action()
             return
-        match word:
-            case "quit" | "exit":
-                self.action_leave()
-            case "help":
-                self.action_help()
-            case "clear":
-                self.chat.clear()
-            case _:
-                self.chat.say(f"There is no command /{word}; F1 lists what there is")
+        screen = getattr(import_module(f"qianda.tui.screens.{module}"), name)
+        self.push_screen(screen(self.chat))
+
+    def action_command(self, at: int) -> None:
+        """A key of the table."""
+        self.do(COMMANDS[at])
 
     def on_prompt_area_ended(self) -> None:
         """Ctrl+D in an empty prompt."""
@@ -142,11 +154,9 @@ class QiandaApp(App[int]):
         """Ctrl+R."""
         self.chat.open()
 
-    def action_help(self) -> None:
-        """F1."""
-        from qianda.tui.help import HelpScreen
-
-        self.push_screen(HelpScreen())
+    def action_clear(self) -> None:
+        """A new conversation."""
+        self.chat.clear()
 
     def action_leave(self) -> None:
         """Quit; a second time without waiting for anything."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qianda.models.errors import QiandaError
+from qianda.tui.conversation import Changes
 from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import NoticeBlock, UserBlock
+from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
     from qianda.tools.permissions import ApprovalRequest, Decision
     from qianda.tools.questions import Answer, Question
-    from qianda.tui.approval import ApprovalPane
-    from qianda.tui.conversation import ChatRun, Conversation, OpenAgent
-    from qianda.tui.question import QuestionPane
+    from qianda.tui.conversation import ChatAgent, ChatRun, Conversation, OpenAgent
+    from qianda.tui.panes.approval import ApprovalPane
+    from qianda.tui.panes.question import QuestionPane
     from qianda.tui.run_view import RunView
 
 T = TypeVar("T")
@@ -44,20 +46,26 @@ class Chat:
 
     Attributes:
         session: the conversation's name in the record.
+        changes: what the person changed since the chat was opened.
+        agent: the agent, while there is one.
+        endpoint: the server and model, likewise.
         recorded: whether anything was said in it.
     """
 
     def __init__(self, screen: ChatScreen, open_agent: OpenAgent, session: str | None) -> None:
         self.session = session or new_session_name()
         self.recorded = False
+        self.changes = Changes()
+        self.agent: ChatAgent | None = None
+        self.endpoint: Endpoint | None = None
         self._screen = screen
         self._transcript, self._status = screen.transcript, screen.status
         self._open_agent = open_agent
         self._restore = session is not None
         self._conversation: Conversation | None = None
-        self._new_conversation: Callable[[str], Conversation] | None = None
         self._open_task: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
+        self._before: Changes | None = None  # while a change is tried
         self._queued: list[tuple[str, UserBlock]] = []
         self._run: ChatRun | None = None
         self._run_task: asyncio.Task[None] | None = None
@@ -78,21 +86,53 @@ class Chat:
         """Open the agent and keep it until the program is left: it is closed in the task that opened it."""
         self._status.busy("looking for a model")
         try:
-            agent = await self._open_agent(self.approve, self.ask, self.say)
+            agent = await self._open_agent(self.approve, self.ask, self.say, self.changes)
             async with agent:
-                endpoint = await agent.endpoint()
-                self._new_conversation = agent.session
+                self.endpoint = await agent.endpoint()
+                self.agent = agent
                 self._conversation = agent.session(self.session)
-                self._opened(endpoint, self._conversation)
+                self._opened(self.endpoint, self._conversation)
                 await self._leaving.wait()
         except Exception as error:
-            self._conversation = None
-            self._explain(error, "Ctrl+R tries again")
+            self._failed(error)
         finally:
+            self.agent = self.endpoint = self._conversation = None
             if self._run is None:
                 self._status.idle()
 
+    def _failed(self, error: Exception) -> None:
+        before, self._before = self._before, None
+        if before is None:
+            self._explain(error, t("Ctrl+R tries again"))
+            return
+        self._explain(error, t("Nothing is changed"))
+        self.changes = before
+        asyncio.get_running_loop().call_soon(self.open)
+
+    async def change(self, **changes: Any) -> None:
+        """Go on with another model, server, thinking, permissions or plan mode; a change that fails is taken back.
+
+        Args:
+            changes: fields of ``Changes``.
+        """
+        if self._run is not None:
+            self.say(t("Stop the run first: Esc"))
+            return
+        self._before, self.changes = self.changes, replace(self.changes, **changes)
+        await self._shut()
+        self.open()
+
+    async def _shut(self) -> None:
+        """Close the agent, so that another can be opened."""
+        if self._open_task is not None:
+            self._leaving.set()
+            if self.agent is None:
+                self._open_task.cancel()
+            await asyncio.wait([self._open_task])
+            self._leaving.clear()
+
     def _opened(self, endpoint: Endpoint, conversation: Conversation) -> None:
+        self._before = None
         label = [endpoint.model, endpoint.kind.title, *(["demo model"] if endpoint.demo else [])]
         self._status.say(model=" · ".join(label), window=endpoint.window)
         self._status.idle()
@@ -128,6 +168,11 @@ class Chat:
         """Whether a run is going on."""
         return self._run is not None
 
+    @property
+    def conversation(self) -> Conversation | None:
+        """The conversation, while there is a model."""
+        return self._conversation
+
     def send(self, text: str) -> None:
         """Take a text from the person: a prompt, or steering while a run goes on."""
         if self._run is not None:
@@ -159,15 +204,30 @@ class Chat:
     def clear(self) -> None:
         """Begin a new conversation."""
         if self._run is not None:
-            self.say("Stop the run first: Esc")
+            self.say(t("Stop the run first: Esc"))
             return
         self.session, self.recorded, self._restore = new_session_name(), False, False
         self._transcript.clear()
         self._noticed.clear()
         self._queued.clear()
         self._status.say(tokens=0)
-        if self._new_conversation is not None and self._conversation is not None:
-            self._conversation = self._new_conversation(self.session)
+        if self.agent is not None:
+            self._conversation = self.agent.session(self.session)
+
+    def go_to(self, session: str) -> None:
+        """Go on with a recorded conversation.
+
+        Args:
+            session: its name.
+        """
+        if self._run is not None:
+            self.say(t("Stop the run first: Esc"))
+            return
+        self.clear()
+        self.session, self.recorded, self._restore = session, True, True
+        if self.agent is not None and self.endpoint is not None:
+            self._conversation = self.agent.session(session)
+            self._opened(self.endpoint, self._conversation)
 
     def say(self, text: str) -> None:
         """A line from the program; also what the agent says while it opens."""
@@ -235,7 +295,7 @@ class Chat:
 
     async def approve(self, request: ApprovalRequest) -> Decision:
         """Ask the person; one question at a time."""
-        from qianda.tui.approval import ApprovalPane
+        from qianda.tui.panes.approval import ApprovalPane
 
         async with self._asking:
             answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -247,7 +307,7 @@ class Chat:
     async def ask(self, question: Question) -> Answer:
         """Ask the person what a tool wants to know."""
         from qianda.tools.questions import fill_in
-        from qianda.tui.question import QuestionPane
+        from qianda.tui.panes.question import QuestionPane
 
         async def ask(text: str, options: tuple[str, ...]) -> str | None:
             answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from qianda.models.config import PermissionMode
     from qianda.models.events import Event
     from qianda.models.messages import Message
     from qianda.models.resolve import Endpoint
@@ -65,7 +67,26 @@ class ChatAgent(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What the person changed while the chat is open; None leaves it to the command line and the settings.
+
+    Args:
+        server: name or address.
+        model: its name there.
+        thinking: on or off.
+        permissions: what tools may do unasked.
+        plan: the model plans first.
+    """
+
+    server: str | None = None
+    model: str | None = None
+    thinking: bool | None = None
+    permissions: PermissionMode | None = None
+    plan: bool | None = None
+
+
 Approve = Callable[["ApprovalRequest"], Awaitable["Decision"]]
 Ask = Callable[["Question"], Awaitable["Answer"]]
 Notify = Callable[[str], None]
-OpenAgent = Callable[[Approve, Ask, Notify], Awaitable[ChatAgent]]
+OpenAgent = Callable[[Approve, Ask, Notify, Changes], Awaitable[ChatAgent]]

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 
-from qianda.tui.prompt import PromptArea
+from qianda.tui.prompt.editor import PromptArea
 from qianda.tui.status import StatusLine
 from qianda.tui.transcript.view import Transcript
 

@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from qianda.tui.approval import Choice
+from qianda.tui.panes.approval import Choice
 from qianda.tui.transcript.rows import visible
 
 DECLINE = "decline"

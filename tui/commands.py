@@ -1,0 +1,62 @@
+"""What can be done in the chat: one table for slash commands, keys, the help screen and the palette."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing to do.
+
+    Args:
+        name: the word behind the slash, or "" for what only a key does.
+        text: what it does, in English, for the help and the completion.
+        does: ``action:NAME`` of the app (with the argument, where ``takes`` says that there is one), or
+            ``MODULE:CLASS``: a screen of ``qianda.tui.screens`` to open.
+        keys: Textual's names of its keys.
+        shown: what the keys are called, for people.
+        takes: what may stand behind the word, such as "[NAME]".
+    """
+
+    name: str
+    text: str
+    does: str
+    keys: tuple[str, ...] = ()
+    shown: str = ""
+    takes: str = ""
+
+
+COMMANDS = (
+    Command("help", "every key and command", "help:HelpScreen", ("f1",), "F1"),
+    Command("clear", "begin a new conversation", "action:clear"),
+    Command("quit", "leave", "action:leave"),
+    Command("", "stop the run", "action:stop", ("escape",), "Esc"),
+    Command("", "copy the selection; twice: leave", "action:interrupt", ("ctrl+c",), "Ctrl+C"),
+    Command("", "fold or open all thinking", "action:fold_thinking", ("ctrl+t",), "Ctrl+T"),
+    Command("", "fold or open all results of tools", "action:fold_results", ("ctrl+o",), "Ctrl+O"),
+    Command("", "look for a model again", "action:open_again", ("ctrl+r",), "Ctrl+R"),
+)
+"""Everything but the editor's own keys."""
+
+ALIASES: Mapping[str, str] = MappingProxyType({"exit": "quit", "new": "clear"})
+LAST = frozenset({"escape"})
+"""Keys that a pane or a screen may take first."""
+
+EDITOR_KEYS = (
+    ("Enter", "send; while the model works: steer it"),
+    ("Shift+Enter, Ctrl+J", "a new line"),
+    ("Up, Down", "at the edges: what was sent before"),
+    ("PageUp, PageDown", "scroll; the mouse wheel too"),
+    ("Mouse", "drag selects; click: fold, open a link"),
+    ("Ctrl+D", "leave, when the prompt is empty"),
+)
+"""What the prompt and the mouse do, for the help screen."""
+
+
+def command_named(word: str) -> Command | None:
+    """The command behind a slash, or None."""
+    word = ALIASES.get(word, word)
+    return next((command for command in COMMANDS if word and command.name == word), None)

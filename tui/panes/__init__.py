@@ -1,0 +1,1 @@
+"""What takes the prompt's place while a person has to answer."""

@@ -1,0 +1,1 @@
+"""The prompt: the editor and what helps to write in it."""
