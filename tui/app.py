@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, CSSPathType
+from textual.app import App
 from textual.binding import Binding, BindingType
 
 from qianda.tui.chat import Chat
@@ -23,6 +23,7 @@ from qianda.tui.words import t
 if TYPE_CHECKING:
     from qianda.tui.conversation import OpenAgent
 
+STYLES = Path(__file__).with_name("styles")
 AGAIN_SECONDS = 2.0
 """How long the first Ctrl+C counts, and how long a hint shows."""
 
@@ -39,7 +40,6 @@ class QiandaApp(App[int]):
         prompt: sent as soon as the agent is there.
     """
 
-    CSS_PATH: ClassVar[CSSPathType | None] = [*sorted(Path(__file__).with_name("styles").glob("*.tcss"))]
     TITLE = "Qianda"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,7 +49,7 @@ class QiandaApp(App[int]):
     ]
 
     def __init__(self, open_agent: OpenAgent, *, session: str | None = None, prompt: str | None = None) -> None:
-        super().__init__()
+        super().__init__(css_path=[*sorted(STYLES.glob("*.tcss"))])
         self._first = prompt
         self._interrupted = float("-inf")
         self._leave_task: asyncio.Task[None] | None = None
