@@ -17,7 +17,7 @@ from qianda.agents.resources import Resources
 from qianda.agents.resumed import Resumed
 from qianda.agents.run import Run
 from qianda.models.errors import JournalError, LimitReached, QiandaError, ToolError
-from qianda.models.events import ApprovalAsked, Event, QuestionAsked, RunFinished, UsageReported
+from qianda.models.events import ApprovalAsked, Event, QuestionAsked, RunFinished, RunStarted, UsageReported
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.permissions import ApprovalRequest, Decision
@@ -158,6 +158,8 @@ class Inner(Run[Any]):
             root: Run[Any] = self.parent
             while isinstance(root, Inner):
                 root = root.parent
+            if kind is RunStarted:
+                fields["call_id"] = self.context_of_call.call_id
             event = kind(run_id=self.id, parent_run_id=self.parent.id, seq=self._seq, time=time.time(), **fields)
             if not root._ended:  # noqa: SLF001 - of the same class
                 root._events.append(event)  # noqa: SLF001 - of the same class

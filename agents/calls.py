@@ -136,7 +136,7 @@ class _Call:
         self._rule = ""  # what of the permissions let it run
         self._started = 0.0
         self._executed = False
-        self._stepped = False
+        self._step = 0  # of undo
 
     async def run_to_message(self) -> ToolMessage:
         """Handle the call; the only errors that leave are the journal's."""
@@ -196,12 +196,12 @@ class _Call:
             run.emit(CallFailed, call_id=call.id, name=call.name, **fields)
         else:
             fields = {"content": outcome.content, "seconds": seconds, "replayed": not self._executed}
-            run.emit(CallFinished, call_id=call.id, name=call.name, rule=outcome.rule, **fields)
+            run.emit(CallFinished, call_id=call.id, name=call.name, rule=outcome.rule, step=self._step, **fields)
 
     def _note_step(self, step: Step) -> None:
         """Record, once, which step of undo this call is: a rewind takes it back."""
-        if not self._stepped:
-            self._stepped = True
+        if not self._step:
+            self._step = step.number
             run_id = self._run.steps.run_id
             data = {"call": self._key, "run": run_id, "step": step.number}
             self._resources.journal.note(run_id, "files", data)

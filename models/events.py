@@ -35,11 +35,16 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Envelope):
-    """A run began: with which server and model, and why these."""
+    """A run began: with which server and model, and why these.
+
+    Args:
+        call_id: the call of the parent run that it works for; "" for a run of its own.
+    """
 
     server: str
     model: str
     why: str
+    call_id: str = ""
     type: Literal["run_started"] = "run_started"
 
 
@@ -198,13 +203,14 @@ class CallProgress(CallEnvelope):
 class CallFinished(CallEnvelope):
     """The tool ran; ``content`` is what the model reads. ``replayed`` when it came from the record.
 
-    ``rule`` is what of the permissions let it run.
+    ``rule`` is what of the permissions let it run, ``step`` the step of undo that keeps what it changed, or 0.
     """
 
     content: Content
     seconds: float
     replayed: bool = False
     rule: str = ""
+    step: int = 0
     type: Literal["call_finished"] = "call_finished"
 
 

@@ -15,7 +15,15 @@ from qianda.agents.journal_index import find_session, list_sessions, remove_sess
 from qianda.agents.journal_sqlite import SQLiteJournal
 from qianda.cli.main import main
 from qianda.models.config import user_config_path
-from qianda.models.events import ApprovalAsked, CallDenied, CallFinished, CallStarted, QuestionAsked, RunFinished
+from qianda.models.events import (
+    ApprovalAsked,
+    CallDenied,
+    CallFinished,
+    CallStarted,
+    QuestionAsked,
+    RunFinished,
+    RunStarted,
+)
 from qianda.models.messages import Usage
 from qianda.testing import Call, ScriptedServer, Turn, serving
 from qianda.tools import ApprovalRequest, ask_user, files, shell
@@ -64,7 +72,10 @@ async def test_events_of_the_inner_run_come_with_the_outer_ones() -> None:
         assert sum(isinstance(event, RunFinished) for event in events if event.run_id == run_id) == 1
     assert isinstance(events[-1], RunFinished)
     assert events[-1].run_id == run.id
-    assert [event.run_id for event in events if isinstance(event, CallStarted)] == list(parents)[:2]
+    calls = [event for event in events if isinstance(event, CallStarted)]
+    assert [event.run_id for event in calls] == list(parents)[:2]
+    started = [event.call_id for event in events if isinstance(event, RunStarted)]
+    assert started == ["", *(event.call_id for event in calls)]
 
 
 async def test_agents_work_side_by_side() -> None:
