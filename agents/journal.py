@@ -34,9 +34,9 @@ class Record:
     Args:
         run_id: the run.
         key: for a step, its place in the run (``turn/3`` or ``turn/3/call/0``); else "".
-        kind: what it is of: ``start``, ``setup``, ``history``, ``input``, ``model``, ``tool``, ``approval``,
-            ``compaction``, ``question``, ``output``, ``files``, ``plan``, ``usage``, ``answer``, ``resume``,
-            ``finish``. Readers pass over kinds that they do not know.
+        kind: what it is of: ``start``, ``setup``, ``history``, ``input``, ``steering``, ``model``, ``tool``,
+            ``approval``, ``compaction``, ``question``, ``output``, ``files``, ``plan``, ``usage``, ``answer``,
+            ``resume``, ``finish``. Readers pass over kinds that they do not know.
         state: ``started`` and ``finished`` for a step, ``noted`` for everything else.
         time: seconds since the epoch.
         data: JSON text.

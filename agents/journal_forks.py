@@ -124,7 +124,9 @@ def cut(records: Sequence[Record], replies: int) -> tuple[list[Record], list[Rec
         end = inputs.pop()
     # A conversation that was made shorter for the next reply is whole again at this point.
     shortened = f"turn/{replies}/compaction/"
-    kept = [record for record in records[:end] if record.kind != "finish" and not record.key.startswith(shortened)]
+    # Steering that was read is an input; what was not is said after this point.
+    left_out = ("finish", "steering")
+    kept = [one for one in records[:end] if one.kind not in left_out and not one.key.startswith(shortened)]
     return kept, list(records[end:])
 
 

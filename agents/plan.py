@@ -51,8 +51,7 @@ class Planning:
 
     def __init__(self, run: Run[Any], resources: Resources) -> None:
         self._run: Run[Any] = weakref.proxy(run)
-        self._mode, self._journal = resources.plan, resources.journal
-        self._changed = run.resumed and run.plan is not None  # in this run
+        self._resources, self._journal = resources, resources.journal
         self._nudged = False
         self.unasked = False  # there is a plan, and nobody who could accept it
         run.reminders.append(self._reminder)
@@ -73,10 +72,10 @@ class Planning:
             ToolError: what is wrong with the call.
         """
         old = self._run.plan
-        self._changed = True
+        self._run.plan_changed = True
         if change.steps:
             plan = (old or Plan()).revised(step_texts(change.steps))
-            if self._mode and not plan.accepted:
+            if self._resources.plan and not plan.accepted:
                 return await self._proposed(plan, ask)
             plan = plan.begun()
             if change.number is None and change.state is None:
@@ -89,7 +88,7 @@ class Planning:
         number = change.number or next(iter(doing), None)
         if number is None:
             raise ToolError(f"say which step, from 1 to {len(old.steps)}")
-        if self._mode and not old.accepted:
+        if self._resources.plan and not old.accepted:
             raise ToolError("the user has not accepted the plan yet; call plan with all steps")
         try:
             plan = old.moved(number, change.state or "doing", change.note)
@@ -138,13 +137,13 @@ class Planning:
         An answer is the last step itself, where that is the only open one.
         """
         plan = self._run.plan
-        if plan is None or not self._changed:
+        if plan is None or not self._run.plan_changed:
             return (
-                self._mode
+                self._resources.plan
                 and not (plan and plan.accepted)
                 and self._nudge(_UNWRITTEN, "The model answered without a plan; it is asked for one")
             )
-        if not plan.open or (self._mode and not plan.accepted):
+        if not plan.open or (self._resources.plan and not plan.accepted):
             return False
         if plan.open == [len(plan.steps)]:
             self._set(plan.moved(plan.open[0], "done"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,7 +16,7 @@ from qianda.agents.resources import Resources
 from qianda.agents.result import T
 from qianda.agents.run import Run
 from qianda.models.errors import ConfigurationError
-from qianda.models.events import Event, Notice, RunFinished, RunStarted
+from qianda.models.events import Event, Notice, PlanChanged, RunFinished, RunStarted
 from qianda.models.messages import Content, Message, Usage, UserMessage
 from qianda.models.plan import Plan
 
@@ -51,10 +52,10 @@ class Resumed(Run[T]):
         )
         self.id = run_id
         self.resumed = True
-        self._plans = _plans(records)
-        self.plan = self._plans[-1]
-        start = next((record for record in records if record.kind == "start"), None)
-        self._plan_mode = bool(start and orjson.loads(start.data).get("plan"))
+        self._unread = _unread(records)
+        self._places = _places(records)
+        self._plan_mode = self._places[-1].mode
+        self._stand(self._places[-1])
         self._replies = sum(record.kind == "model" and record.state == "finished" for record in records)
         self._calls = sum(record.kind == "tool" and record.state == "finished" for record in records)
         self._steps = max(
@@ -70,9 +71,10 @@ class Resumed(Run[T]):
             super().emit(kind, **fields)
 
     def _note_start(self, resources: Resources) -> None:
-        resources.plan |= self._plan_mode  # whoever resumes it has not accepted the plan by that
+        self._plan_mode |= resources.plan  # whoever resumes it has not accepted the plan by that
         resources.journal.claim(self.id)
-        resources.journal.note(self.id, "resume", {"replies": self._replies, "calls": self._calls})
+        done = {"replies": self._replies, "calls": self._calls, "plan": self._plan_mode}
+        resources.journal.note(self.id, "resume", done)
         self.steps.count = max(self.steps.count, self._steps)
         for used in self._inner:
             self.usage += Usage(**used["usage"])
@@ -82,21 +84,33 @@ class Resumed(Run[T]):
     @property
     def has_steering(self) -> bool:
         """Whether something was said that the model has not read."""
-        return bool(self._said and self._said[0]) or super().has_steering
+        if self._said and self._said[0]:
+            return True
+        return self._turn >= self._replies and (bool(self._unread) or super().has_steering)
 
     def take_steering(self) -> None:
-        """Move what was said at this place into the conversation, then what is said now."""
+        """Move what was said at this place into the conversation; behind the recorded path, what was not read then."""
+        assert self._resources is not None
         for content in self._said.popleft() if self._said else ():
             self.conversation.append(UserMessage(content))
+        last = self._turn >= self._replies - 1
         if self._turn < self._replies:
             # As it was when this was done first: what is said and done about the plan depends on it.
-            self.plan = self._plans[self._turn if self._turn < self._replies - 1 else -1]
+            self._stand(self._places[-1 if last else self._turn])
+        self._resources.plan = self._plan_mode if last else self._places[self._turn].mode
         self._turn += 1
         self._quiet = self._turn < self._replies
         if self._turn == self._replies:
             done = f"{self._replies} replies and {self._calls} calls"
             self.emit(Notice, text=f"Resumed: {done} were done before and are not repeated")
-        super().take_steering()
+        if self._turn == max(self._replies, 1) and self.plan is not None:
+            self.emit(PlanChanged, plan=self.plan)
+        if self._turn > self._replies:
+            self._steering[:0], self._unread = self._unread, []
+            super().take_steering()
+
+    def _stand(self, place: _Place) -> None:
+        self.plan, self.plan_changed = place.plan, place.changed
 
     def take_input(self, content: Content) -> None:
         """Put a user message into the conversation, and into the record unless it is there."""
@@ -133,23 +147,48 @@ def _used(records: Iterable[Record]) -> Iterable[dict[str, Any]]:
     return [data for call, data in used.items() if call in finished]
 
 
-def _plans(records: Iterable[Record]) -> list[Plan | None]:
-    """The plan before each reply of the model, and at last the one to go on with."""
-    plans: list[Plan | None] = []
-    last: Plan | None = None
+def _unread(records: Iterable[Record]) -> list[Content]:
+    """What was said while the run went on, and not read before it stopped."""
+    waiting: deque[bytes] = deque()
+    for record in records:
+        if record.kind == "steering":
+            waiting.append(record.data)
+        elif record.kind == "input" and waiting and waiting[0] == record.data:
+            waiting.popleft()
+    return [read_content(data) for data in waiting]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How a run stood with its plan: the plan, whether it was the run that changed it, and whether in plan mode."""
+
+    plan: Plan | None
+    changed: bool
+    mode: bool
+
+
+def _places(records: Iterable[Record]) -> list[_Place]:
+    """How it stood before each reply of the model, and at last how to go on."""
+    places: list[_Place] = []
+    plan: tuple[Plan | None, bool] = None, False
+    mode = prompted = False
     begun: set[str] = set()
-    going: dict[str, Plan | None] = {}  # the plan before each call that has not finished: it is made again
+    going: dict[str, tuple[Plan | None, bool]] = {}  # the plan before each call that has not finished: it is made again
     for record in records:
         if record.kind == "plan":
-            last = read_back(record.data, Plan)
+            plan = read_back(record.data, Plan), prompted  # before the prompt comes that of the session
+        elif record.kind == "input":
+            prompted = True
+        elif record.kind in ("start", "resume"):
+            mode |= bool(orjson.loads(record.data).get("plan"))
         elif record.kind == "model" and record.key not in begun:
             begun.add(record.key)
-            plans.append(last)
+            places.append(_Place(*plan, mode))
         elif record.kind == "tool" and record.state == "started":
-            last = going.setdefault(record.key, last)
+            plan = going.setdefault(record.key, plan)
         elif record.kind == "tool":
             going.pop(record.key, None)
-    return [*plans, next(iter(going.values()), last)]
+    return [*places, _Place(*next(iter(going.values()), plan), mode)]
 
 
 def resume_run(agent: Agent[T], journal: Journal, run_id: str, context: Any = None) -> Run[T]:

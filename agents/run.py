@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
-from qianda.agents.conversation import answered, valid_content, valid_text
+from qianda.agents.conversation import valid_content, valid_text
+from qianda.agents.ending import Ending
 from qianda.agents.journal import Journal, new_run_id
 from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
 from qianda.agents.open_questions import OpenQuestions
-from qianda.agents.output import Answer
 from qianda.agents.plan import Planning
 from qianda.agents.provenance import Origins
 from qianda.agents.reply_events import reply_events
@@ -60,6 +60,7 @@ class Run(Generic[T]):
         self.usage = Usage()
         self.cost: float | None = None
         self.plan: Plan | None = None
+        self.plan_changed = False  # by this run: else it is the session's
         self.history = tuple(history)
         self.conversation: list[Message] = list(history)
         self.questions = OpenQuestions(self)
@@ -77,8 +78,7 @@ class Run(Generic[T]):
         self._task: asyncio.Task[None] | None = None
         self._stopped = self._over = self._ended = False
         self._read = self._awaited = False
-        self._result: RunResult[T] | None = None
-        self._error: Exception | None = None
+        self._ending: Ending[T] = Ending(self, nothing="" if agent.output is None else None)
         self._system = 0
         self.closing: AsyncExitStack | None = None
         self._resources: Resources | None = None
@@ -119,8 +119,11 @@ class Run(Generic[T]):
         return event
 
     def steer(self, content: Content) -> None:
-        """Say something to the model while it works; it reads it before its next reply."""
-        self._steering.append(valid_content(content))
+        """Say something to the model while it works; it reads it before its next reply, also after a crash."""
+        content = valid_content(content)
+        self._steering.append(content)
+        if self._resources is not None and not self._over:
+            self._note_steering(self._resources.journal, content)
 
     def answer(self, request_id: str, answer: Decision | bool | UserAnswer | Plan) -> None:
         """Answer an ``ApprovalAsked`` or a ``QuestionAsked``, before the next event is asked for.
@@ -162,11 +165,7 @@ class Run(Generic[T]):
             QiandaError: the error that ended the run.
             RuntimeError: the run has not finished.
         """
-        if self._result is not None:
-            return self._result
-        if self._error is not None:
-            raise self._error
-        raise RuntimeError("The run has not finished")
+        return self._ending.result
 
     async def wait(self) -> RunResult[T]:
         """Wait for the end; while nobody reads the events, questions in them count as denied.
@@ -178,8 +177,8 @@ class Run(Generic[T]):
             raise RuntimeError("A run is waited for inside `async with agent.stream(…) as run:`")
         self._awaited = True
         await asyncio.shield(self._task)
-        if self._error is not None:
-            raise self._error
+        if self._ending.error is not None:
+            raise self._ending.error
         return self.result
 
     @property
@@ -296,17 +295,18 @@ class Run(Generic[T]):
             async with self._agent.opened(self._journal) as resources, resources.closing(self.session) as self.closing:
                 await self._work(resources)
         except asyncio.CancelledError:
-            self._end("cancelled")
+            self._ending.end("cancelled")
             if not self._stopped:
                 raise
         except Exception as error:  # opening failed; raised where the result is asked for
-            self._fail(error)
+            self._ending.fail(error)
         finally:
             self._over = True
             self._wake.set()
 
     async def _work(self, resources: Resources) -> None:
         self._resources = resources
+        self._ending.journal = resources.journal
         limits = resources.limits
         clock = asyncio.timeout(limits.seconds)
         try:
@@ -315,19 +315,19 @@ class Run(Generic[T]):
                     self._prompt = await resources.mcp.attached(self._prompt)
                 self._start(resources)
                 answer = await (run_loop if resources.hooks is None else resources.hooks.run)(self, resources)
-            self._end(answer.finish, answer)
+            self._ending.end(answer.finish, answer)
         except asyncio.CancelledError:
-            self._end("cancelled")
+            self._ending.end("cancelled")
             raise
         except LimitReached as error:
-            self._reach(error)
+            self._ending.reach(error)
         except TimeoutError as error:
             if clock.expired():
-                self._reach(limits.reached("seconds"))
+                self._ending.reach(limits.reached("seconds"))
             else:
-                self._fail(error)
+                self._ending.fail(error)
         except Exception as error:  # raised where the result is asked for
-            self._fail(error)
+            self._ending.fail(error)
 
     def _start(self, resources: Resources) -> None:
         endpoint = resources.client.endpoint
@@ -337,6 +337,8 @@ class Run(Generic[T]):
             self.conversation.insert(0, SystemMessage(resources.instructions))
             self._system = 1
         self._note_start(resources)
+        for content in self._steering:  # said before there was a record
+            self._note_steering(resources.journal, content)
         if self.plan is not None:  # of the session, or of the run that goes on
             _ = self.planning
         self.emit(RunStarted, server=endpoint.title, model=endpoint.label, why=endpoint.why)
@@ -354,47 +356,6 @@ class Run(Generic[T]):
             if self.history and self.session is None:
                 journal.note(self.id, "history", self.history)
 
-    def _end(
-        self,
-        finish: Literal["done", "length", "plan", "limit", "cancelled"],
-        answer: Answer | None = None,
-        *,
-        which: str = "",
-        message: str = "",
-    ) -> None:
-        if self._result is not None:
-            return
-        nothing: Any = "" if self._agent.output is None else None
-        self._result = RunResult(
-            output=answer.value if answer else nothing,
-            messages=tuple(answered(self.messages)),
-            usage=self.usage,
-            finish=finish,
-            run_id=self.id,
-            cost=self.cost,
-            plan=self.plan,
-        )
-        if finish == "length":
-            self.emit(Notice, text="The answer was cut at the server's output limit")
-        self._note_end(finish, message)
-        reason, output = "done" if finish == "length" else finish, answer.text if answer else ""
-        self.emit(RunFinished, reason=reason, which=which, message=message, output=output, usage=self.usage)
-
-    def _reach(self, error: LimitReached) -> None:
-        self._end("limit", which=error.which, message=str(error))
-        error.result = self._result
-        self._error = error
-
-    def _fail(self, error: Exception) -> None:
-        if self._error is not None or self._result is not None:
-            return
-        self._error = error
-        which, message = type(error).__name__, str(error) or type(error).__name__
-        self._note_end(which, message)
-        self.emit(RunFinished, reason="error", which=which, message=message, usage=self.usage)
-
-    def _note_end(self, finish: str, message: str) -> None:
-        if self._resources is not None:
-            # A record that cannot be written any more must not hide why the run ended.
-            with suppress(JournalError):
-                self._resources.journal.note(self.id, "finish", {"finish": finish, "message": message})
+    def _note_steering(self, journal: Journal, content: Content) -> None:
+        with suppress(JournalError):  # which ends the run where it writes next
+            journal.note(self.id, "steering", content)
