@@ -9,11 +9,11 @@ from typing import cast
 
 import typer
 
-from qianda.cli.config_file import change_setting, read_value
 from qianda.cli.exits import DONE, GAVE_UP, complain
 from qianda.cli.opening import load_settings
 from qianda.cli.terminal import Terminal, clean, is_terminal, width
 from qianda.models.config import SETTINGS, Config, RuleSetting, Setting, find_setting, mask, user_config_path
+from qianda.models.config_file import change_setting, read_value
 from qianda.models.errors import ConfigurationError
 
 _UNSET = {"server": "(what is found)", "model": "(the server's)", "thinking": "(the model's default)"}

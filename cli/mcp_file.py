@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
-from qianda.cli.config_file import edit, literal, replace_file, write_checked
 from qianda.models.config import MCP_SERVERS, read_config_file, user_config_path
+from qianda.models.config_file import edit, literal, replace_file, write_checked
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.configured import Scope
 from qianda.tools.mcp.dialects import MCP_JSON, Entry

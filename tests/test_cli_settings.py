@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qianda.cli.config_file import change_setting
 from qianda.cli.main import main
 from qianda.models.config import read_config_file, user_config_path
+from qianda.models.config_file import change_setting
 from qianda.models.errors import ConfigurationError
 
 
