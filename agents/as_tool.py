@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qianda.agents.result import RunResult
 
 _DAY = 86_400.0
+_BOUNDS = ("turns", "tool_calls", "tokens", "cost")  # which no agent has more of than who asks it
 _TASK = {"type": "string", "description": "What to do, with all that the agent has to know: it sees nothing else"}
 
 
@@ -179,14 +180,22 @@ class Inner(Run[Any]):
         """The parent's, so that what this run changes is undone with it."""
         return self.parent.steps
 
+    @property
+    def awaits_plan(self) -> bool:
+        """Whether only what changes nothing may run, in the parent too."""
+        return super().awaits_plan or self.parent.awaits_plan
+
+    def check_turn(self, turns: int) -> None:
+        """See whether the model may be asked once more: by its own limits, and those that it shares with others."""
+        super().check_turn(turns)
+        self.parent.check_turn(0)
+
     async def _work(self, resources: Resources) -> None:
         """Run with no more rights than the parent has."""
-        outer, permissions = self.outer, Bounded(resources.permissions, self.outer.permissions)
-        if outer.plan and not (self.parent.plan and self.parent.plan.accepted):
-            permissions.mode = "read-only"
+        outer = self.outer
         bound = replace(
             resources,
-            permissions=permissions,
+            permissions=Bounded(resources.permissions, outer.permissions),
             approve=self._approve,
             ask=self.context_of_call.asking,
             limits=self.limits,
@@ -229,6 +238,7 @@ async def delegate(agent: Agent[Any], name: str, task: str, context: Context) ->
     if depth is not None and depth < 1:
         raise ToolError("agents cannot give tasks on at this depth; do it yourself")
     child = _child(await _settled(agent, resources, context), name, task, context)
+    run.inside.append(child)
     try:
         async with child:
             return _result(await child.wait())
@@ -238,6 +248,7 @@ async def delegate(agent: Agent[Any], name: str, task: str, context: Context) ->
     except QiandaError as error:
         raise ToolError(f"{name} failed: {error.message}") from error
     finally:
+        run.inside.remove(child)
         run.usage += child.usage
         if child.cost is not None:
             run.cost = (run.cost or 0.0) + child.cost
@@ -259,13 +270,9 @@ def _child(agent: Agent[Any], name: str, task: str, context: Context) -> Inner:
         child = Inner(agent, task, history=(), context=run.context, watched=watched, journal=journal)
         child.id = run_id
     child.parent, child.outer, child.name, child.context_of_call = run, resources, name, context
-    limits, left = agent.limits, resources.limits
-    child.limits = replace(
-        limits,
-        tokens=_least(limits.tokens, left.tokens and max(left.tokens - run.usage.total_tokens, 1)),
-        cost=_least(limits.cost, left.cost and max(left.cost - (run.cost or 0), 1e-9)),
-        depth=_least(limits.depth, left.depth and left.depth - 1),
-    )
+    own, outer = agent.limits, resources.limits
+    bounds = {name: _least(getattr(own, name), getattr(outer, name)) for name in _BOUNDS}
+    child.limits = replace(own, depth=_least(own.depth, outer.depth and outer.depth - 1), **bounds)
     return child
 
 

@@ -17,7 +17,7 @@ from qianda.agents.conversation import UNKNOWN_OUTCOME
 from qianda.agents.journal import OutcomeUnknown
 from qianda.agents.kept import RecordedTexts
 from qianda.agents.ladder import Ladder
-from qianda.agents.plan import NOT_YET, PLAN_MODE
+from qianda.agents.plan import NOT_YET, NOT_YET_THERE, PLAN_MODE
 from qianda.agents.provenance import NOBODY_TO_AGREE
 from qianda.agents.questions import Questions
 from qianda.agents.resources import Resources
@@ -320,14 +320,9 @@ class _Call:
 
     def _awaits_plan(self, tool: Tool, effects: Effects) -> Verdict | None:
         """The denial of what may change something while the user has not accepted the plan, in plan mode."""
-        resources, plan = self._resources, self._run.plan
-        if (
-            not resources.plan
-            or (plan is not None and plan.accepted)
-            or resources.permissions.only_looks(tool, effects)
-        ):
+        if not self._run.awaits_plan or self._resources.permissions.only_looks(tool, effects):
             return None
-        return Verdict("deny", NOT_YET, PLAN_MODE)
+        return Verdict("deny", NOT_YET if self._resources.plan else NOT_YET_THERE, PLAN_MODE)
 
     async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str, rule: str) -> Decision:
         request = ApprovalRequest(

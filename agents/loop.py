@@ -55,7 +55,7 @@ async def run_loop(run: Run[Any], resources: Resources) -> Answer:
         resources.follow_servers()
         while run.heard and resources.notices:
             run.emit(Notice, text=resources.notices.pop(0))
-        limits.check_turn(turn, run.usage, run.cost)
+        run.check_turn(turn)
         await window.fit(turn)
         ask = partial(window.asked, partial(ladder.ask, run, resources, turn, ask_once))
         reply = await journal.step(run.id, f"turn/{turn}", ask, kind="model", repeat="safe", returns=Reply)

@@ -27,6 +27,9 @@ INSTRUCTIONS = (
     "Look at what you need, then call plan with all steps; the user is asked. Carry it out once it is accepted."
 )
 NOT_YET = "in plan mode the user has to accept a plan first. Look with tools that change nothing, then call plan"
+NOT_YET_THERE = (  # for an agent that works for one in plan mode
+    "in plan mode the user has to accept a plan first. Look with tools that change nothing, and say what you find"
+)
 _LISTED = re.compile(r"\s*(?:\d+\s*[.):、]|[-*•])\s*\S")
 PLAN_ANSWERS = ACCEPT, REJECT = "Accept the plan", "Reject the plan"
 ASK = "Carry out this plan? A list of steps in its place changes it, other words say what is wrong with it."

@@ -66,6 +66,7 @@ class Run(Generic[T]):
         self.questions = OpenQuestions(self)
         self._agent = agent
         self.resumed = False
+        self.inside: list[Run[Any]] = []  # that go on as calls of this one
         self.reminders: list[Callable[[], str]] = []  # what to say again where the model goes on from a summary
         self._prompt = valid_content(prompt)
         self.session = session
@@ -259,6 +260,33 @@ class Run(Generic[T]):
 
             self.cost += cost(request, self._resources.client.endpoint.model) or 0.0
         self.emit(UsageReported, request=request, total=self.usage)
+
+    @property
+    def awaits_plan(self) -> bool:
+        """Whether only what changes nothing may run: in plan mode, until the user has accepted the plan."""
+        assert self._resources is not None
+        return self._resources.plan and not (self.plan is not None and self.plan.accepted)
+
+    @property
+    def spent(self) -> tuple[Usage, float | None]:
+        """What this run and those inside it have used up so far; the cost in USD, None when it is not known."""
+        usage, cost = self.usage, self.cost
+        for tokens, dollars in (run.spent for run in self.inside):
+            usage += tokens
+            cost = cost if dollars is None else (cost or 0.0) + dollars
+        return usage, cost
+
+    def check_turn(self, turns: int) -> None:
+        """See whether the model may be asked once more.
+
+        Args:
+            turns: replies so far.
+
+        Raises:
+            LimitReached: it may not.
+        """
+        assert self._resources is not None
+        self._resources.limits.check_turn(turns, *self.spent)
 
     @property
     def has_steering(self) -> bool:

@@ -199,6 +199,103 @@ async def test_what_the_outer_run_has_left_bounds_the_inner_one() -> None:
     assert len(server.requests) == 3  # 60, and 120 within the 90 that were left
 
 
+async def test_agents_side_by_side_share_what_is_left() -> None:
+    used = Usage(input_tokens=60, output_tokens=0, requests=1)
+    numbers = iter(range(100))
+
+    def again(_body: dict[str, Any]) -> Turn:
+        return Turn(calls=[Call("nothing", {"n": next(numbers)})], usage=used)
+
+    @tool
+    def nothing(n: int) -> str:
+        """Do nothing."""
+        return str(n)
+
+    both = Turn(calls=[Call("scout", {"task": task}) for task in "ab"], usage=used)
+    async with ScriptedServer(both, *[again] * 20) as server:
+        deep = Agent(tools=[nothing]).as_tool(**SCOUT)
+        agent = Agent(server=server.url, tools=[deep], limits=Limits(tokens=300))
+        async with agent.stream("go") as run:
+            events = [event async for event in run]
+            with pytest.raises(LimitReached) as raised:
+                await run.wait()
+    assert raised.value.which == "tokens"
+    # 60 of the first, four for both together, and one that was asked for at the same time as the last of these.
+    assert 5 <= len(server.requests) <= 6
+    assert raised.value.result is not None
+    assert raised.value.result.usage.total_tokens == 60 * len(server.requests)
+    ends = [event for event in events if isinstance(event, RunFinished)]
+    assert [(end.reason, end.which) for end in ends] == [("limit", "tokens")] * 3
+
+
+async def test_turns_and_calls_of_an_agent_are_no_more_than_of_who_asks_it() -> None:
+    loop = [Turn(calls=[Call("nothing", {"n": number})]) for number in range(2)]
+
+    @tool
+    def nothing(n: int) -> str:
+        """Do nothing."""
+        return str(n)
+
+    async with ScriptedServer(asks("1"), *loop, "so far") as server:
+        agent = Agent(server=server.url, tools=[Agent(tools=[nothing]).as_tool(**SCOUT)], limits=Limits(turns=2))
+        assert (await agent.run("go")).output == "so far"
+    assert "limit of 2 turns" in told(server)
+
+
+@pytest.mark.parametrize("way", ["a tool", "a tool of a tool", "a task"])
+async def test_in_plan_mode_agents_change_nothing_before_the_plan_is_accepted(way: str, tmp_path: Path) -> None:
+    done: list[str] = []
+
+    @tool
+    async def deploy() -> str:
+        """Deploy."""
+        done.append("deploy")
+        return "deployed"
+
+    @tool(read_only=True)
+    async def look() -> str:
+        """Look."""
+        return "seen"
+
+    async def ask(question: Any) -> str:
+        assert not done
+        assert not file_there()
+        return "Accept"
+
+    own("scout", 'permissions = "auto"\nloosen = true\ntools = ["files", "deploy.py"]')
+    user_config_path().with_name("agents").joinpath("deploy.py").write_text(
+        "from pathlib import Path\nfrom qianda import tool\n@tool\ndef deploy() -> str:\n"
+        '    """Deploy."""\n    Path("secret.txt").write_text("x")\n    return "deployed"\n'
+        '@tool(read_only=True)\ndef look() -> str:\n    """Look."""\n    return "seen"\n'
+    )
+    worker = Agent(tools=[deploy, look, *files()], permissions="auto")
+    write = Call("write_file", {"path": "secret.txt", "content": "x"})
+    work = Turn(calls=[Call("deploy"), write, Call("look")])
+    give = asks("write x to secret.txt")
+    deeper = [give] if way == "a tool of a tool" else []
+    if way == "a task":
+        give = Turn(calls=[Call("task", {"agent": "scout", "task": "write x to secret.txt"})])
+    once = [give, *deeper, work, *["did it"] * len(deeper), "did it"]
+    plan = Turn(calls=[Call("plan", {"steps": ["do it"]})])
+    async with ScriptedServer(*once, plan, *once, "done") as server:
+        options: dict[str, Any] = {"server": server.url, "plan": True, "ask": ask, "permissions": "auto"}
+        if way == "a task":
+            own("lead", 'agents = ["scout"]')
+            agent = load_agent("lead", workspace=tmp_path, **options)
+        else:
+            first = Agent(tools=[worker.as_tool(**SCOUT)], permissions="auto") if deeper else worker
+            agent = Agent(tools=[first.as_tool(**SCOUT)], workspace=tmp_path, **options)
+        async with agent.stream("Write x to secret.txt.") as run:
+            events = [event async for event in run]
+        assert run.result.output == "done"
+    denied = [event for event in events if isinstance(event, CallDenied)]
+    assert [(event.name, event.rule) for event in denied] == [("deploy", "plan mode"), ("write_file", "plan mode")]
+    assert "call plan" not in denied[0].reason  # which the agent cannot
+    assert [event.name for event in events if isinstance(event, CallFinished)].count("look") == 2
+    assert file_there()
+    assert done == ([] if way == "a task" else ["deploy"])
+
+
 async def test_after_a_crash_a_finished_agent_does_not_run_again_and_an_unfinished_one_goes_on() -> None:
     journal = MemoryJournal()
     runs = 0
