@@ -30,4 +30,4 @@ async def answer_of(approve: Approve, request: ApprovalRequest) -> Decision:
         if isinstance(decision, bool):
             return Decision(allowed=decision)
         why = f"it gave {decision!r} in the place of a Decision"
-    return Decision(allowed=False, reason=f"nobody could be asked, as approve= failed ({why})", by="nobody")
+    return Decision(allowed=False, reason=f"nobody could be asked: the question failed ({why})", by="nobody")

@@ -22,6 +22,7 @@ from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.permissions import ApprovalRequest, Decision
 from qianda.tools.permissions.bounded import Bounded
+from qianda.tools.permissions.decisions import asked_at_once
 from qianda.tools.results import ToolResult
 from qianda.tools.sandbox import Sandbox
 from qianda.tools.tool import Tool
@@ -208,10 +209,12 @@ class Inner(Run[Any]):
         super()._note_start(resources)
         resources.journal.note(self.id, "parent", {"run": self.parent.id})
 
+    @asked_at_once
     async def _approve(self, request: ApprovalRequest) -> Decision:
         """Ask whoever the parent asks."""
         call_id, why = self.context_of_call.call_id, f"the agent {self.name}: {request.reason}"
-        request = replace(request, run_id=self.parent.id, call_id=call_id, reason=why)
+        agent = f"{self.name} › {request.agent}" if request.agent else self.name
+        request = replace(request, run_id=self.parent.id, call_id=call_id, reason=why, agent=agent)
         return await self.parent.questions.ask_approval(request, self.outer.approve)
 
 

@@ -300,7 +300,7 @@ class _Call:
         if verdict.action == "deny":
             return {}, ToolResult(f"Denied: {verdict.reason}", failed=True, denied_by="rule", rule=verdict.rule)
         rule = permissions.rule_for(self.tool, effects) if carried is None or effects.command else ""
-        decision = await self._ask(self.tool, judged, verdict.reason, rule if permissions.saves else "")
+        decision = await self._ask(self.tool, judged, effects, verdict.reason, rule if permissions.saves else "")
         if not decision.allowed and carried is not None and decision.by == "nobody":
             said = f"Denied: {verdict.reason}, and {NOBODY_TO_AGREE}"
             return {}, ToolResult(said, failed=True, denied_by="nobody", rule=rule or self.tool.name)
@@ -324,7 +324,7 @@ class _Call:
             return None
         return Verdict("deny", NOT_YET if self._resources.plan else NOT_YET_THERE, PLAN_MODE)
 
-    async def _ask(self, tool: Tool, arguments: dict[str, Any], reason: str, rule: str) -> Decision:
+    async def _ask(self, tool: Tool, arguments: dict[str, Any], effects: Effects, reason: str, rule: str) -> Decision:
         request = ApprovalRequest(
             request_id=f"{self._run.id}/{self._key}",
             run_id=self._run.id,
@@ -334,6 +334,8 @@ class _Call:
             description=tool.schema.description,
             reason=reason,
             rule=rule,
+            effects=effects,
+            workspace=self._resources.workspace,
         )
 
         async def ask() -> Decision:

@@ -13,6 +13,7 @@ from qianda.models.errors import ToolError
 from qianda.models.events import ApprovalAsked, Event, QuestionAsked
 from qianda.models.plan import Plan
 from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.permissions.decisions import is_asked_at_once
 from qianda.tools.questions import NOBODY, Answer, Question
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 NOBODY_ASKED = (
-    "this needs someone's consent and nobody is there to give it; "
-    'it would run with permissions="auto" (on the command line: --yes), or with approve=…'
+    "this needs a person's consent and nobody is there to give it; "
+    'it runs unasked under the permissions "auto" (on the command line: --yes), or by a rule that allows it'
 )
 
 
@@ -76,6 +77,9 @@ class OpenQuestions:
         """Ask whoever can agree."""
         if approve is None and not self._run.heard:
             return Decision(allowed=False, reason=NOBODY_ASKED, by="nobody")
+        if approve is not None and is_asked_at_once(approve):
+            self._emit_approval(request)
+            return await answer_of(approve, request)
         async with self._one_at_a_time:
             if approve is None:
                 self._approvals[request.request_id] = waiting = asyncio.get_running_loop().create_future()

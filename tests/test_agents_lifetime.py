@@ -233,7 +233,7 @@ class TestApprove:
             events = await events_of(agent.stream("go"))
         denied = [event for event in events if isinstance(event, CallDenied)]
         assert [event.by for event in denied] == ["nobody"]
-        assert "approve= failed" in denied[0].reason
+        assert "the question failed" in denied[0].reason
         assert ("the phone is off" in denied[0].reason) is (how == "raises")
         assert server.requests[1]["messages"][-1]["content"] == denied[0].reason
         assert isinstance(events[-1], RunFinished)

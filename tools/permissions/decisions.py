@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from qianda.tools.effects import NO_EFFECTS, Effects
 
 Scope = Literal["once", "session", "rule"]
+C = TypeVar("C", bound=Callable[..., Any])
+_AT_ONCE = "asked_at_once"
+
+
+def asked_at_once(approve: C) -> C:
+    """Mark an ``approve=`` that may be asked for the next approval before it has answered the last: it has a queue."""
+    vars(approve)[_AT_ONCE] = True
+    return approve
+
+
+def is_asked_at_once(approve: object) -> bool:
+    """Whether a function, or the function of a method, is marked so."""
+    return getattr(approve, _AT_ONCE, False) is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +38,9 @@ class ApprovalRequest:
         description: the tool's own description.
         reason: why it is asked.
         rule: the allow rule that ``Decision.allow("rule")`` saves for this workspace, or "" when there is none to save.
+        effects: what the call would touch, as far as the tool says.
+        workspace: the folder that its paths are relative to.
+        agent: the inner agent that asks, with those between, or "" for the run's own.
     """
 
     request_id: str
@@ -31,6 +51,9 @@ class ApprovalRequest:
     description: str
     reason: str
     rule: str = ""
+    effects: Effects = NO_EFFECTS
+    workspace: Path = Path()
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
