@@ -165,7 +165,9 @@ class SQLiteJournal(Journal):
             copied = "forked_from" in data
             row += (data.get("workspace") or "", data.get("model") or "", 0 if copied else own_number(self.path))
             columns = "run_id, session, time, updated, workspace, model, owner"
-            self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 -- ours
+            # One that was killed before its prompt was recorded begins again, if it is a call's, under the same name.
+            again = "ON CONFLICT (run_id) DO UPDATE SET owner = excluded.owner"
+            self._db.execute(f"INSERT INTO run ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?) {again}", row)  # noqa: S608 -- ours
             self._untitled.add(run_id)
             if not copied:
                 self._going.add(run_id)

@@ -165,18 +165,10 @@ async def resume(folder: Path) -> None:
 
 def kill(folder: Path, number: int) -> None:
     """The tests' killed runs, until so many processes were killed."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--timeout=900",
-        f"--basetemp={folder / 'kills'}",
-    ]
+    options = ["-qs", "-p", "no:cacheprovider", "--timeout=900", f"--basetemp={folder / 'kills'}"]
+    command = [sys.executable, "-m", "pytest", *options]
     program = Path(__file__).resolve().parent.parent / "tests/test_agents_journal_killed.py"
-    environment = os.environ | {"KILLS": str(number // 2)}
+    environment = os.environ | {"KILLS": str(number)}
     subprocess.run([*command, str(program)], env=environment, check=True)
     print(f"{number} processes killed: nothing repeated, nothing lost")
 

@@ -180,6 +180,14 @@ def test_kill_9_repeats_no_committed_step(tmp_path: Path) -> None:
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_a_run_of_a_call_that_was_killed_before_its_prompt_begins_again(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal.db")
+    for _ in range(2):
+        journal.note("r.1-0", "start", {"session": "s"})
+    journal.note("r.1-0", "input", "go")
+    assert journal.runs("s") == ["r.1-0"]
+
+
 def test_two_processes_share_one_file(tmp_path: Path) -> None:
     path = str(tmp_path / "journal.db")
     programs = [
