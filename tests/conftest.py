@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 HOUSE = Path(__file__).resolve().parent.parent
+sys.path.append(str(HOUSE / "tests"))  # for modules that several tests share
 
 # Read once, before any test changes them: where the person's own files are.
 REAL_HOME = Path.home()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
 
 from qianda.tui.chat import Chat
 from qianda.tui.commands import COMMANDS, LAST, Command, command_named
@@ -99,8 +100,21 @@ class QiandaApp(App[int]):
             action = getattr(self, f"action_{name}")
             action(argument) if command.takes else action()
             return
+        if isinstance(self.screen, ModalScreen):  # which waits for an answer
+            return
         screen = getattr(import_module(f"qianda.tui.screens.{module}"), name)
-        self.push_screen(screen(self.chat))
+        opened = type(self.screen) is not screen  # its own key closes it
+        if self.screen is not self.chat_screen:
+            self.pop_screen()
+        if opened:
+            self.push_screen(screen(self.chat))
+
+    def begin(self, command: Command) -> None:
+        """Do what was picked from a list; a command that needs an argument goes into the prompt."""
+        if command.takes and not command.takes.startswith("["):
+            self.chat_screen.editor.put_back(f"/{command.name} ")
+        else:
+            self.do(command)
 
     def action_command(self, at: int) -> None:
         """A key of the table."""

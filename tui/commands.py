@@ -19,6 +19,7 @@ class Command:
         keys: Textual's names of its keys.
         shown: what the keys are called, for people.
         takes: what may stand behind the word, such as "[NAME]".
+        group: the heading that help and palette show it under.
     """
 
     name: str
@@ -27,17 +28,22 @@ class Command:
     keys: tuple[str, ...] = ()
     shown: str = ""
     takes: str = ""
+    group: str = "Program"
 
+
+CONVERSATION, LOOK, SETTINGS = "Conversation", "Look", "Models, tools and settings"
+"""Groups; what has none is of the program."""
 
 COMMANDS = (
+    Command("", "stop the run", "action:stop", ("escape",), "Esc", group=CONVERSATION),
+    Command("clear", "begin a new conversation", "action:clear", group=CONVERSATION),
+    Command("", "fold or open all thinking", "action:fold_thinking", ("ctrl+t",), "Ctrl+T", group=LOOK),
+    Command("", "fold or open all results of tools", "action:fold_results", ("ctrl+o",), "Ctrl+O", group=LOOK),
     Command("help", "every key and command", "help:HelpScreen", ("f1",), "F1"),
-    Command("clear", "begin a new conversation", "action:clear"),
-    Command("quit", "leave", "action:leave"),
-    Command("", "stop the run", "action:stop", ("escape",), "Esc"),
+    Command("palette", "find a command by some letters of it", "palette:PaletteScreen", ("ctrl+p",), "Ctrl+P"),
     Command("", "copy the selection; twice: leave", "action:interrupt", ("ctrl+c",), "Ctrl+C"),
-    Command("", "fold or open all thinking", "action:fold_thinking", ("ctrl+t",), "Ctrl+T"),
-    Command("", "fold or open all results of tools", "action:fold_results", ("ctrl+o",), "Ctrl+O"),
     Command("", "look for a model again", "action:open_again", ("ctrl+r",), "Ctrl+R"),
+    Command("quit", "leave", "action:leave"),
 )
 """Everything but the editor's own keys."""
 

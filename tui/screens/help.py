@@ -1,33 +1,55 @@
-"""The help screen: every key and command."""
+"""The help screen: every key and command, and Enter does what is marked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
-from textual.widgets import Static
 
-from qianda.tui.commands import COMMANDS, EDITOR_KEYS
+from qianda.tui.commands import COMMANDS, EDITOR_KEYS, Command
+from qianda.tui.screens.items import Column, Item
+from qianda.tui.screens.listing import ListScreen
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
-    from qianda.tui.chat import Chat
+    from qianda.tui.app import QiandaApp
 
 
-class HelpScreen(ModalScreen[None]):
-    """Lists them; any of Esc, Enter, F1 and q closes it."""
+class HelpScreen(ListScreen[Command | None]):
+    """Lists them by groups."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,f1,q", "dismiss", show=False)]
+    COLUMNS = (Column(most=20), Column(most=18), Column(grow=True))
+    HEADING = "Keys and commands"
+    HAS_DETAIL = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "do it")]
 
-    def __init__(self, chat: Chat) -> None:  # noqa: ARG002 - as every screen
-        super().__init__()
+    async def load(self) -> Sequence[Item[Command | None]]:
+        """The table, by groups, and the editor's keys."""
+        prompt = [
+            Item(keys, (keys, "", t(text)), cast("Command | None", None), group=t("In the prompt"))
+            for keys, text in EDITOR_KEYS
+        ]
+        return [*prompt, *command_items()]
 
-    def compose(self) -> ComposeResult:
-        """A column of keys and one of what they do."""
-        keys = [(key, text) for key, text in EDITOR_KEYS]
-        keys += [(", ".join(filter(None, (c.shown, c.name and f"/{c.name}"))), c.text) for c in COMMANDS]
-        with VerticalScroll(id="help"):
-            yield Static("\n".join(f"{key:<20} {t(text)}" for key, text in keys), markup=False)
+    def choose(self, item: Item[Command | None]) -> None:
+        """Do it, in the chat."""
+        if item.value is None:
+            self.say(t("This key works in the prompt"))
+            return
+        self.dismiss()
+        self.app.call_later(cast("QiandaApp", self.app).begin, item.value)  # pyright: ignore[reportUnknownMemberType] -- the app's type has a parameter
+
+
+def command_items() -> Iterable[Item[Command | None]]:
+    """The table as items: keys, word, what it does."""
+    groups = list(dict.fromkeys(command.group for command in COMMANDS))
+    for command in sorted(COMMANDS, key=lambda command: groups.index(command.group)):
+        word = f"/{command.name} {command.takes}".strip() if command.name else ""
+        yield Item(
+            word or command.shown,
+            (command.shown, word, t(command.text)),
+            command,
+            group=t(command.group),
+            words=command.text,
+        )
