@@ -22,7 +22,7 @@ from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.permissions import ApprovalRequest, Decision
 from qianda.tools.permissions.bounded import Bounded
-from qianda.tools.permissions.decisions import asked_at_once
+from qianda.tools.questions import asked_at_once
 from qianda.tools.results import ToolResult
 from qianda.tools.sandbox import Sandbox
 from qianda.tools.tool import Tool

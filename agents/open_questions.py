@@ -13,8 +13,7 @@ from qianda.models.errors import ToolError
 from qianda.models.events import ApprovalAsked, Event, QuestionAsked
 from qianda.models.plan import Plan
 from qianda.tools.permissions import ApprovalRequest, Decision
-from qianda.tools.permissions.decisions import is_asked_at_once
-from qianda.tools.questions import NOBODY, Answer, Question
+from qianda.tools.questions import NOBODY, Answer, Question, is_asked_at_once
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run

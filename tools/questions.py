@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from qianda.models.errors import ToolError
 
 Answer = str | dict[str, Any] | None
+C = TypeVar("C", bound=Callable[..., Any])
+_AT_ONCE = "asked_at_once"
 
 NOBODY = "nobody is there to answer questions; go on with your best judgement and say what you assumed"
+
+
+def asked_at_once(approve: C) -> C:
+    """Mark an ``approve=`` that may be asked for the next approval before it has answered the last: it has a queue."""
+    vars(getattr(approve, "__func__", approve))[_AT_ONCE] = True  # of a method, its function has the attributes
+    return approve
+
+
+def is_asked_at_once(approve: object) -> bool:
+    """Whether a function, or the function of a method, is marked so."""
+    return getattr(approve, _AT_ONCE, False) is True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from qianda.tools.effects import NO_EFFECTS, Effects
 
 Scope = Literal["once", "session", "rule"]
-C = TypeVar("C", bound=Callable[..., Any])
-_AT_ONCE = "asked_at_once"
-
-
-def asked_at_once(approve: C) -> C:
-    """Mark an ``approve=`` that may be asked for the next approval before it has answered the last: it has a queue."""
-    vars(approve)[_AT_ONCE] = True
-    return approve
-
-
-def is_asked_at_once(approve: object) -> bool:
-    """Whether a function, or the function of a method, is marked so."""
-    return getattr(approve, _AT_ONCE, False) is True
 
 
 @dataclass(frozen=True, slots=True)
