@@ -46,6 +46,8 @@ from qianda.cli.options import (
 )
 from qianda.cli.resume import EXAMPLES, resume_command
 from qianda.cli.sessions_app import sessions_app
+from qianda.cli.web import EXAMPLES as WEB_EXAMPLES
+from qianda.cli.web import PASS_ON, web_command
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -394,3 +396,4 @@ def _names(options: list[str] | None) -> tuple[str, ...]:
 
 app.add_typer(sessions_app, name="sessions")
 app.command("resume", epilog=EXAMPLES)(resume_command)
+app.command("web", epilog=WEB_EXAMPLES, context_settings=PASS_ON)(web_command)

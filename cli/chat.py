@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -30,7 +31,8 @@ def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
     Raises:
         ConfigurationError: this is no terminal.
     """
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # there the terminal is at the other end of a pipe
+    if not in_browser and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise ConfigurationError(
             "The chat needs a terminal", cure='Without one: qianda run "PROMPT", or see qianda --help'
         )

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
@@ -75,6 +76,11 @@ class QiandaApp(App[int]):
 
     def _print_error_renderables(self) -> None:
         """No traceback on the screen: ``run_tui`` raises the failure again, for the command line to report."""
+
+    def on_app_blur(self, event: events.AppBlur) -> None:
+        """In a browser the keys come from the page whatever it says of its focus, which may come too early to count."""
+        if self.is_web:
+            event.prevent_default()
 
     # Commands
 
