@@ -88,11 +88,15 @@ class FakeRun:
 class FakeConversation:
     def __init__(self, messages: tuple[Message, ...] = ()) -> None:
         self.messages = messages
+        self.plan = None
         self.runs: list[FakeRun] = []
 
     def stream(self, prompt: str) -> FakeRun:
         self.runs.append(FakeRun(prompt))
         return self.runs[-1]
+
+    def resume(self) -> FakeRun:
+        return self.stream("")
 
 
 class FakeAgent:

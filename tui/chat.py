@@ -6,15 +6,21 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qianda.models.errors import QiandaError
 from qianda.tui.conversation import Changes
 from qianda.tui.screen import ChatScreen
+from qianda.tui.trace import Trace
 from qianda.tui.transcript.blocks import NoticeBlock, UserBlock
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
     from qianda.tools.permissions import ApprovalRequest, Decision
     from qianda.tools.questions import Answer, Question
@@ -50,12 +56,14 @@ class Chat:
         agent: the agent, while there is one.
         endpoint: the server and model, likewise.
         recorded: whether anything was said in it.
+        trace: what happened in its runs, since the chat was opened.
     """
 
     def __init__(self, screen: ChatScreen, open_agent: OpenAgent, session: str | None) -> None:
         self.session = session or new_session_name()
         self.recorded = False
         self.changes = Changes()
+        self.trace = Trace()
         self.agent: ChatAgent | None = None
         self.endpoint: Endpoint | None = None
         self._screen = screen
@@ -173,6 +181,17 @@ class Chat:
         """The conversation, while there is a model."""
         return self._conversation
 
+    @property
+    def plan(self) -> Plan | None:
+        """The plan as it stands: of this program's runs, else the one that an earlier program left open."""
+        left = self._conversation.plan if self._conversation is not None else None
+        return self.trace.plan or left
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that the agent works in; before there is one, that of the program."""
+        return getattr(self.agent, "workspace", None) or Path.cwd()
+
     def send(self, text: str) -> None:
         """Take a text from the person: a prompt, or steering while a run goes on."""
         if self._run is not None:
@@ -208,6 +227,7 @@ class Chat:
             return
         self.session, self.recorded, self._restore = new_session_name(), False, False
         self._transcript.clear()
+        self.trace.clear()
         self._noticed.clear()
         self._queued.clear()
         self._status.say(tokens=0)
@@ -229,6 +249,15 @@ class Chat:
             self._conversation = self.agent.session(session)
             self._opened(self.endpoint, self._conversation)
 
+    def resume(self) -> None:
+        """Go on with the conversation's last run, which was interrupted."""
+        if self._run is not None:
+            self.say(t("Stop the run first: Esc"))
+        elif self._conversation is None:
+            self.say(t("There is no model yet"))
+        else:
+            self._begin(self._conversation.resume, "")
+
     def say(self, text: str) -> None:
         """A line from the program; also what the agent says while it opens."""
         block = NoticeBlock(text)
@@ -245,8 +274,11 @@ class Chat:
 
     def _start(self, prompt: str) -> None:
         assert self._conversation is not None
+        self._begin(partial(self._conversation.stream, prompt), prompt)
+
+    def _begin(self, begin: Callable[[], ChatRun], prompt: str) -> None:
         try:
-            self._run = self._conversation.stream(prompt)
+            self._run = begin()
         except QiandaError as error:
             self._explain(error)
         else:
@@ -264,6 +296,7 @@ class Chat:
             async with run:
                 self.recorded = True
                 async for event in run:
+                    self.trace.note(event)
                     if isinstance(event, InputReceived) and event.steering and self._unread:
                         del self._unread[0]
                     elif isinstance(event, RunFinished) and event.parent_run_id is None:

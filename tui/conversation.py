@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qianda.models.config import PermissionMode
     from qianda.models.events import Event
     from qianda.models.messages import Message
+    from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
     from qianda.tools.permissions import ApprovalRequest, Decision
     from qianda.tools.questions import Answer, Question
@@ -42,6 +43,15 @@ class Conversation(Protocol):
     @property
     def messages(self) -> Sequence[Message]:
         """What was said so far."""
+        ...
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that the next run goes on with."""
+        ...
+
+    def resume(self) -> ChatRun:
+        """Go on with the last run, which was interrupted."""
         ...
 
     def stream(self, prompt: str, /) -> ChatRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual.binding import Binding, BindingType
 
@@ -11,9 +11,6 @@ from qianda.tui.commands import COMMANDS, EDITOR_KEYS, Command
 from qianda.tui.screens.items import Column, Item
 from qianda.tui.screens.listing import ListScreen
 from qianda.tui.words import t
-
-if TYPE_CHECKING:
-    from qianda.tui.app import QiandaApp
 
 
 class HelpScreen(ListScreen[Command | None]):
@@ -38,7 +35,7 @@ class HelpScreen(ListScreen[Command | None]):
             self.say(t("This key works in the prompt"))
             return
         self.dismiss()
-        self.app.call_later(cast("QiandaApp", self.app).begin, item.value)  # pyright: ignore[reportUnknownMemberType] -- the app's type has a parameter
+        self.program.call_later(self.program.begin, item.value)
 
 
 def command_items() -> Iterable[Item[Command | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,40 +15,20 @@ from textual.style import Style
 from textual.widgets import Input, Static
 
 from qianda.models.errors import QiandaError
+from qianda.tui.screens.detail import Detail
 from qianda.tui.screens.items import Column, Item, ItemList
 from qianda.tui.transcript.blocks import Block
 from qianda.tui.transcript.rows import visible
-from qianda.tui.transcript.view import Transcript
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from qianda.tui.app import QiandaApp
     from qianda.tui.chat import Chat
 
 T = TypeVar("T")
 WIDE = 110
 """Columns from which the detail stands beside the list."""
 KEYS = {"enter": "Enter", "escape": "Esc", "slash": "/", "tab": "Tab", "space": "Space"}
-
-
-class Detail(Transcript, can_focus=True):
-    """About the marked item: blocks, as the transcript shows them."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "rows(-1)", show=False),
-        Binding("down", "rows(1)", show=False),
-        Binding("home", "rows(-1000000)", show=False),
-        Binding("end", "rows(1000000)", show=False),
-    ]
-
-    def show(self, blocks: Sequence[Block]) -> None:
-        """Show other blocks, from the top."""
-        self.clear()
-        self.follow = False
-        self.add(*blocks)
-
-    def action_rows(self, rows: int) -> None:
-        """Scroll by rows."""
-        self.move(rows)
 
 
 class Confirm(Static, can_focus=True):
@@ -166,6 +146,11 @@ class ListScreen(Screen[None], Generic[T]):
         return t(self.HEADING)
 
     # How it is built
+
+    @property
+    def program(self) -> QiandaApp:
+        """The app."""
+        return cast("QiandaApp", self.app)  # pyright: ignore[reportUnknownMemberType] -- Textual's type has a parameter
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
