@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and newer, in a folder with any name; `make help` says what there is.
 VENV ?= .venv
 PY := $(VENV)/bin/python
-SYSTEM := llamacpp or vllm or tmux or node or pypi or sandbox
+SYSTEM := llamacpp or vllm or tmux or node or pypi or sandbox or browser
 FOLDERS := agents cli mcp_servers models testing tools tui src bench examples tests
 # A virtual environment that moved with its checkout is made again.
 MOVED := $(shell test "$$(cat "$(VENV)/checkout" 2>/dev/null)" = "$$(pwd -P)" || echo moved)
