@@ -15,6 +15,7 @@ from textual.screen import ModalScreen
 
 from qianda.tui.chat import Chat
 from qianda.tui.commands import COMMANDS, LAST, Command, command_named
+from qianda.tui.pacing import paced_loop
 from qianda.tui.prompt.editor import PromptArea
 from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import ThinkingBlock
@@ -208,7 +209,8 @@ def run_tui(open_agent: OpenAgent, *, session: str | None = None, prompt: str | 
     import sys
 
     app = QiandaApp(open_agent, session=session, prompt=prompt)
-    code = app.run() or app.return_code or 0
+    with asyncio.Runner(loop_factory=paced_loop) as runner:
+        code = runner.run(app.run_async()) or app.return_code or 0
     if app.failure is not None:
         raise app.failure
     if app.chat.recorded and not code:

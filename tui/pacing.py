@@ -11,9 +11,9 @@ import selectors
 import time
 from collections import deque
 
-NAP = 0.005
+NAP = 0.008
 """Seconds that the loop sleeps between wake-ups while they are dense."""
-DENSE = 100, 0.2
+DENSE = 60, 0.2
 """So many wake-ups within so many seconds begin the naps: a stream, not the exchanges of one tool call."""
 SPARSE = 20, 0.15
 """When so many take longer, the naps end: naps alone leave more."""
