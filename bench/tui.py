@@ -268,7 +268,9 @@ def main() -> None:
         for name in MEASURES:
             if not options.only or name in options.only.split(","):
                 measure: Callable[[], list[Row]] = getattr(bench, name)
-                rows += measure()
+                measured = measure()
+                print(*measured, sep="\n", file=sys.stderr)
+                rows += measured
         section = table(rows, calibrate())
     print(section)
     if options.write:

@@ -12,6 +12,7 @@ import itertools
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -53,6 +54,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has there
         """Nothing: standard error is the bench's."""
+
+    def handle(self) -> None:
+        """Until the chat closes the connection, in the middle of an answer where it is left."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         """The models, or the report."""
