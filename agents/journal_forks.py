@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -13,8 +12,7 @@ import orjson
 
 from qianda.agents.journal import Journal, Record, new_run_id
 from qianda.models.errors import ConfigurationError
-from qianda.tools.undo import Undone, undo
-from qianda.tools.undo_store import UndoError
+from qianda.tools.undo import Undone, undo_steps
 
 Point = int | str
 
@@ -95,6 +93,15 @@ def rewind_session(journal: Journal, session: str, to: Point, *, files: bool = F
     return Rewound(name, _undo(dropped) if files else None)
 
 
+def files_of_rewind(journal: Journal, session: str, to: Point) -> Undone:
+    """What ``rewind_session`` with files would do to them.
+
+    Raises:
+        ConfigurationError: there is no such point.
+    """
+    return _undo(_parted(journal, session, to)[1], dry=True)
+
+
 def copy_run(journal: Journal, records: Iterable[Record], session: str | None) -> str:
     """Copy a run under a new id; the new id."""
     run_id = new_run_id()
@@ -146,14 +153,7 @@ def _parted(journal: Journal, session: str, point: Point | None) -> tuple[list[l
     return kept, dropped
 
 
-def _undo(dropped: Sequence[Record]) -> Undone:
-    """Take back what the steps in these records changed, from the last to the first."""
-    done: list[Undone] = []
-    for record in reversed(dropped):
-        if record.kind == "files":
-            files = orjson.loads(record.data)
-            with suppress(UndoError):  # the step changed nothing
-                done.append(undo(files["run"], files["step"]))
-    restored = {change.path: change for undone in done for change in undone.restored}
-    conflicts = {conflict.path: conflict for undone in done for conflict in undone.conflicts}
-    return Undone(tuple(restored.values()), tuple(conflicts.values()))
+def _undo(dropped: Sequence[Record], *, dry: bool = False) -> Undone:
+    """Take back what the steps in these records changed."""
+    noted = (orjson.loads(record.data) for record in dropped if record.kind == "files")
+    return undo_steps([(files["run"], files["step"]) for files in noted], dry=dry)

@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +63,10 @@ class Undone:
     conflicts: tuple[Conflict, ...]
 
 
-def list_changes(run_id: str) -> list[Change]:
-    """What a run changed, a file each, from before its first step to after its last."""
+def list_changes(*run_ids: str) -> list[Change]:
+    """What runs changed, a file each, from before their first step to after their last."""
     store = UndoStore()
-    files = by_path(store.changes(run_id))
+    files = by_path(_in_order(changed for run_id in run_ids for changed in store.changes(run_id)))
     return [
         _change(store, path, changes[0].before, changes[-1].after or "")
         for path, changes in files.items()
@@ -92,6 +92,37 @@ def undo(run_id: str, step: int | None = None, *, dry: bool = False, store: Undo
     if not changes:
         what = f"Step {step} of run {run_id}" if step else f"Run {run_id}"
         raise UndoError(f"{what} changed nothing that is left to undo", cure="See the steps: qianda undo RUN --list")
+    return _take_back(store, workspace, changes, dry=dry)
+
+
+def undo_steps(
+    steps: Iterable[tuple[str, int | None]], *, paths: Collection[str] | None = None, dry: bool = False
+) -> Undone:
+    """Take back steps of several runs in one folder; a file goes back to what it was before all of them, or stays.
+
+    Args:
+        steps: run and number of each step; None in the place of a number for all of the run.
+        paths: only these files; all by default.
+        dry: only say what would be done.
+    """
+    store = UndoStore()
+    found: dict[int, Changed] = {}
+    workspace: Path | None = None
+    for run_id, step in steps:
+        for changed in store.changes(run_id):
+            if step in (None, changed.step) and (paths is None or changed.path in paths):
+                found[changed.number] = changed
+                workspace = workspace or store.workspace(run_id)
+    if workspace is None:
+        return Undone((), ())
+    return _take_back(store, workspace, _in_order(found.values()), dry=dry)
+
+
+def _in_order(changes: Iterable[Changed]) -> list[Changed]:
+    return sorted(changes, key=lambda changed: changed.number)
+
+
+def _take_back(store: UndoStore, workspace: Path, changes: Sequence[Changed], *, dry: bool) -> Undone:
     restored: list[Change] = []
     conflicts: list[Conflict] = []
     for path, of_file in by_path(changes).items():
