@@ -14,7 +14,7 @@ from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.selection import SELECT_ALL, Selection
 
-from qianda.tui.app import QiandaApp
+from qianda.tui.app import STYLES
 from qianda.tui.transcript.answer import AnswerStream, LazyBlock, answer_blocks
 from qianda.tui.transcript.blocks import NoticeBlock, ThinkingBlock, UserBlock
 from qianda.tui.transcript.calls import CallBlock
@@ -26,10 +26,8 @@ from qianda.tui.transcript.view import Transcript
 class Alone(App[None]):
     """The transcript and nothing else."""
 
-    CSS_PATH = QiandaApp.CSS_PATH
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(css_path=[*sorted(STYLES.glob("*.tcss"))])
         self.transcript = Transcript()
 
     def compose(self) -> ComposeResult:

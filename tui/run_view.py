@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from qianda.models.events import (
@@ -13,8 +14,10 @@ from qianda.models.events import (
     CallFinished,
     CallForced,
     CallProgress,
+    CallRepaired,
     CallStarted,
     Compacted,
+    Discarded,
     Event,
     InputReceived,
     Notice,
@@ -22,19 +25,25 @@ from qianda.models.events import (
     QuestionAsked,
     Retrying,
     RunFinished,
+    RunStarted,
     TextDelta,
     ThinkingDelta,
     UsageReported,
 )
-from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserMessage, content_text
-from qianda.models.plan import plan_text
+from qianda.models.messages import content_text
 from qianda.tui.status import StatusLine
-from qianda.tui.transcript.answer import AnswerStream, LazyBlock
+from qianda.tui.transcript.answer import AnswerStream
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock, UserBlock, duration
-from qianda.tui.transcript.calls import CallBlock
+from qianda.tui.transcript.call_text import STREAMING
+from qianda.tui.transcript.calls import LIVE_KEPT, CallBlock
+from qianda.tui.transcript.changes import made
+from qianda.tui.transcript.child_run import ChildRun
+from qianda.tui.transcript.plan_block import PlanBlock
+from qianda.tui.transcript.restored import call_blocks, restored_blocks
 from qianda.tui.transcript.view import Transcript
+from qianda.tui.words import t
 
-INTERRUPTED = "It was interrupted; whether it took effect is unknown."
+__all__ = ["RunView", "restored_blocks"]
 
 
 class RunView:
@@ -55,13 +64,18 @@ class RunView:
         self._writing: dict[int, CallBlock] = {}
         self._calls: dict[str, CallBlock] = {}
         self._turn: int | None = None  # blocks there were when the current reply began
-        self._held: list[NoticeBlock] = []
-        self._steps: list[str] = []  # of the plan
+        self._held: list[Block] = []
+        self._plan: PlanBlock | None = None
+        self._plan_moved = False  # by the call of the tool that runs now
+        self._retried: tuple[NoticeBlock, str] | None = None  # the last retry's line, and its cause
+        self._children: dict[str, tuple[ChildRun, CallBlock]] = {}  # by run
+        self._looking: set[asyncio.Task[None]] = set()  # for what calls changed
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ThinkingDelta: self._think,
             TextDelta: self._say,
             ArgumentsDelta: self._write_call,
             CallStarted: self._start_call,
+            CallRepaired: self._repair_call,
             ApprovalAsked: self._ask,
             QuestionAsked: self._question,
             CallProgress: self._progress,
@@ -71,23 +85,40 @@ class RunView:
             InputReceived: self._take_input,
             UsageReported: self._count,
             Retrying: self._retry,
+            Discarded: self._discard,
             CallForced: self._force,
             Notice: self._notice,
             PlanChanged: self._change_plan,
             Compacted: self._compacted,
             RunFinished: self._finish,
         }
-        status.busy("waiting for the model")
+        status.busy(t("waiting for the model"))
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        if event.parent_run_id is not None:  # of an agent that works for this run
-            if isinstance(event, CallStarted):
-                self._status.busy(f"an agent runs {event.name}")
+        if event.parent_run_id is not None:
+            self._show_child(event, event.parent_run_id)
             return
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def _show_child(self, event: Event, parent_id: str) -> None:
+        """Of an agent that works for a call of this run, or of another such agent."""
+        if isinstance(event, RunStarted):
+            if (parent := self._children.get(parent_id)) is not None:
+                run, block = parent[0].begin(event), parent[1]
+            elif (found := self._calls.get(event.call_id)) is not None:
+                run, block = ChildRun(event), found
+                block.child = run
+            else:
+                return
+            self._children[event.run_id] = run, block
+            self._transcript.feed(block, "")
+        elif (child := self._children.get(event.run_id)) is not None and child[0].take(event):
+            self._transcript.feed(child[1], "")
+        if isinstance(event, CallStarted):
+            self._status.busy(t("an agent runs {name}", name=event.name))
 
     def answered(self, call_id: str) -> None:
         """The person decided about a call."""
@@ -96,9 +127,9 @@ class RunView:
             block.move("running")
             self._transcript.update_block(block)
         if block is not None:
-            self._status.busy(f"running {block.name}")
+            self._status.busy(t("running {name}", name=block.name))
 
-    def hold(self, block: NoticeBlock) -> None:
+    def hold(self, block: Block) -> None:
         """A line of the program: shown at once, or after the text that is just being written."""
         if self._answer is not None or self._thinking is not None:
             self._held.append(block)
@@ -117,7 +148,7 @@ class RunView:
             self._begin()
             self._thinking = ThinkingBlock()
             self._transcript.add(self._thinking)
-            self._status.busy("thinking")
+            self._status.busy(t("thinking"))
         self._transcript.feed(self._thinking, text)
 
     def _say(self, event: TextDelta) -> None:
@@ -129,7 +160,7 @@ class RunView:
             self._close()
             self._begin()
             self._answer = AnswerStream()
-            self._status.busy("answering")
+            self._status.busy(t("answering"))
         self._transcript.feed(self._answer, text)
 
     def _begin(self) -> None:
@@ -156,8 +187,8 @@ class RunView:
             self._close()
             self._begin()
             block = self._writing[event.index] = CallBlock(event.name)
-            self._transcript.add(block)
-            self._status.busy("writing a call")
+            self._add_call(block)
+            self._status.busy(t("writing a call"))
         elif event.name and not block.name:
             block.name = event.name
         self._transcript.feed(block, event.text)
@@ -170,50 +201,87 @@ class RunView:
         if index is None:
             block = CallBlock(event.name)
             block.start(event.name, event.arguments)
-            self._transcript.add(block)
+            self._add_call(block)
         else:
             block = self._writing.pop(index)
             block.start(event.name, event.arguments)
             self._transcript.update_block(block)
         self._calls[event.call_id] = block
-        self._status.busy(f"running {event.name}")
+        self._plan_moved = False
+        self._status.busy(t("running {name}", name=event.name))
+
+    def _add_call(self, block: CallBlock) -> None:
+        self._transcript.flush()
+        blocks = self._transcript.stack.blocks
+        self._transcript.add(*call_blocks(block, blocks[-1] if blocks else None))
+
+    def _repair_call(self, event: CallRepaired) -> None:
+        self._change(event.call_id, lambda block: block.mend(event.reason))
 
     def _ask(self, event: ApprovalAsked) -> None:
         self._change(event.call_id, lambda block: block.move("asking"))
-        self._status.busy("waiting for your answer")
+        self._status.busy(t("waiting for your answer"))
 
-    def _question(self, event: QuestionAsked) -> None:  # noqa: ARG002 - the pane shows it
-        self._status.busy("waiting for your answer")
+    def _question(self, event: QuestionAsked) -> None:
+        if event.name == "plan" and self._plan is not None:
+            self._plan.asked = True
+            self._transcript.update_block(self._plan)
+        self._status.busy(t("waiting for your answer"))
 
     def _progress(self, event: CallProgress) -> None:
         block = self._calls.get(event.call_id)
         if block is not None:
-            self._transcript.feed(block, event.text)
+            line_end = "" if event.name in STREAMING or event.text.endswith("\n") else "\n"
+            self._transcript.feed(block, event.text[-LIVE_KEPT:] + line_end)
 
     def _finish_call(self, event: CallFinished) -> None:
         text = content_text(event.content)
         self._change(event.call_id, lambda block: block.finish(text, event.seconds, replayed=event.replayed))
-        self._status.busy("waiting for the model")
+        block = self._calls.get(event.call_id)
+        if event.name == "plan" and block is not None and self._plan_moved:
+            self._transcript.remove_blocks([block])  # the checklist says it all
+        elif event.step and block is not None:
+            task = asyncio.create_task(self._look(block, event.run_id, event.step))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+        self._status.busy(t("waiting for the model"))
+
+    async def _look(self, block: CallBlock, run_id: str, step: int) -> None:
+        """Find out what a call changed, and show it."""
+        block.diffs = await asyncio.to_thread(made, run_id, step)
+        if block.diffs:
+            block.changed()
+            self._transcript.update_block(block)
 
     def _fail_call(self, event: CallFailed) -> None:
         self._change(event.call_id, lambda block: block.fail(event.error, event.seconds))
-        self._status.busy("waiting for the model")
+        self._status.busy(t("waiting for the model"))
 
     def _deny_call(self, event: CallDenied) -> None:
         self._change(event.call_id, lambda block: block.deny(event.reason, event.by))
-        self._status.busy("waiting for the model")
+        self._status.busy(t("waiting for the model"))
 
     def _change(self, call_id: str, change: Callable[[CallBlock], None]) -> None:
         self._transcript.flush()
         block = self._calls.get(call_id)
         if block is not None:
+            grouped = block.group is not None and block.group.active
             change(block)
             self._transcript.update_block(block)
+            if block.group is not None and block.group.active:
+                for other in (block.group, *([] if grouped else block.group.members)):
+                    other.changed()
+                    self._transcript.update_block(other)
 
     def _drop_writing(self) -> None:
         """Calls that were begun and never came."""
         if self._writing:
-            self._transcript.remove_blocks(self._writing.values())
+            dropped: list[Block] = list(self._writing.values())
+            for block in self._writing.values():
+                if block.group is not None:
+                    block.group.members.remove(block)
+                    dropped += [] if block.group.members else [block.group]
+            self._transcript.remove_blocks(dropped)
             self._writing.clear()
 
     # The run
@@ -229,21 +297,42 @@ class RunView:
         self._turn = None
         self._status.say(tokens=event.request.total_tokens)
 
-    def _retry(self, event: Retrying) -> None:
-        if event.discard and self._turn is not None:
+    def _void(self) -> None:
+        """What this turn said so far does not count."""
+        if self._turn is not None:
             self._transcript.cut_to(self._turn)
             self._thinking = self._answer = None
             self._writing.clear()
+
+    def _retry(self, event: Retrying) -> None:
+        if event.discard:
+            self._void()
         self._close()
-        wait = f" in {duration(event.wait)}" if event.wait >= 0.1 else ""
-        self._transcript.add(NoticeBlock(f"{event.cause}; attempt {event.attempt}{wait}", "warning"))
-        self._status.busy("trying again")
+        attempt = t("attempt {number}", number=event.attempt)
+        if event.wait >= 0.1:
+            attempt = t("{attempt} in {time}", attempt=attempt, time=duration(event.wait))
+        text = f"{event.cause}; {attempt}"
+        blocks = self._transcript.stack.blocks
+        if self._retried and self._retried[1] == event.cause and blocks and blocks[-1] is self._retried[0]:
+            self._retried[0].text = text
+            self._retried[0].changed()
+            self._transcript.update_block(self._retried[0])
+        else:
+            self._retried = NoticeBlock(text, "warning"), event.cause
+            self._transcript.add(self._retried[0])
+        self._status.busy(t("trying again"))
+
+    def _discard(self, event: Discarded) -> None:
+        self._void()
+        self._close()
+        self._transcript.add(NoticeBlock(t("The text is read again: {reason}", reason=event.reason)))
 
     def _force(self, event: CallForced) -> None:
         self._close()
-        tool = f"A call of {event.name}" if event.name else "A call"
-        self._transcript.add(NoticeBlock(f"{tool} is asked for once more: {event.reason}", "warning"))
-        self._status.busy("trying again")
+        tool = t("A call of {name}", name=event.name) if event.name else t("A call")
+        text = t("{tool} is asked for once more: {reason}", tool=tool, reason=event.reason)
+        self._transcript.add(NoticeBlock(text, "warning"))
+        self._status.busy(t("trying again"))
 
     def _notice(self, event: Notice) -> None:
         if event.text not in self._noticed:
@@ -255,20 +344,24 @@ class RunView:
         self._transcript.add(NoticeBlock(event.text))
 
     def _change_plan(self, event: PlanChanged) -> None:
-        steps = [step.text for step in event.plan.steps]
-        if steps != self._steps:  # the calls say how far it is
-            self._steps = steps
-            self.hold(NoticeBlock(f"Plan\n{plan_text(event.plan)}"))
+        self._plan_moved = True
+        if self._plan is None:
+            self._plan = PlanBlock(event.plan)
+            self.hold(self._plan)
+        else:
+            self._plan.asked = False
+            self._plan.update(event.plan)
+            self._transcript.update_block(self._plan)
 
     def _finish(self, event: RunFinished) -> None:
-        self._close()
-        self._drop_writing()
-        self._interrupt()
+        self.close()
         match event.reason:
             case "cancelled":
-                self._transcript.add(NoticeBlock("Stopped", "warning"))
+                self._transcript.add(NoticeBlock(t("Stopped"), "warning"))
             case "limit":
-                self._transcript.add(NoticeBlock(event.message or f"The limit {event.which} is reached", "warning"))
+                text = event.message or t("The limit {name} is reached", name=event.which)
+                go_on = t("What was done stays; your next message goes on from here")
+                self._transcript.add(NoticeBlock(f"{text.rstrip('.')}. {go_on}", "warning"))
             case "error":
                 self._transcript.add(NoticeBlock(event.message or event.which, "error"))
             case _:
@@ -285,31 +378,7 @@ class RunView:
         for block in self._calls.values():
             if block.state in ("running", "asking"):
                 asked = block.state == "asking"
-                block.stop("It was not run." if asked else INTERRUPTED)
+                unknown = t("It was interrupted; whether it took effect is unknown.")
+                block.stop(t("It was not run.") if asked else unknown)
                 self._transcript.update_block(block)
         self._calls.clear()
-
-
-def restored_blocks(messages: Sequence[Message]) -> list[Block]:
-    """The blocks of an earlier conversation."""
-    results = {message.call_id: message for message in messages if isinstance(message, ToolMessage)}
-    blocks: list[Block] = []
-    for message in messages:
-        if isinstance(message, UserMessage):
-            blocks.append(UserBlock(content_text(message.content)))
-        elif isinstance(message, AssistantMessage):
-            if message.reasoning.strip():
-                thinking = ThinkingBlock()
-                thinking.feed(message.reasoning)
-                thinking.finish(-1.0)
-                blocks.append(thinking)
-            if message.content.strip():
-                blocks.append(LazyBlock(message.content))
-            for call in message.tool_calls:
-                block = CallBlock(call.name, call.arguments)
-                if result := results.get(call.id):
-                    block.recall(content_text(result.content), result.outcome)
-                else:
-                    block.stop("")
-                blocks.append(block)
-    return blocks

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from qianda.tui.transcript.code import code_rows, coloured_lines, plain_lines
-from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, shorten
+from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, shorten, width_of
 from qianda.tui.transcript.splitter import Chunk
+from qianda.tui.words import t
 
 GUTTER = "  "
+
+
+@dataclass(slots=True)
+class Look:
+    """How people want to see things.
+
+    Args:
+        split: differences side by side, where the width allows it.
+        thinking: whole thoughts stay open when they end.
+    """
+
+    split: bool = False
+    thinking: bool = False
 
 
 class Block:
@@ -21,10 +36,14 @@ class Block:
         height: rows that it takes at ``width``; an estimate while ``exact`` is false.
         width: columns that the height belongs to; 0 before the first layout.
         foldable: it can be shown short or whole; ``folded`` says which.
+        keeps_end: it changes in the middle: who reads its end while it changes goes on reading its end.
         gap: blank rows before it.
+        look: how it is wanted. Given by the stack.
     """
 
+    look = Look()
     foldable = False
+    keeps_end = False
     lazy = False
 
     def __init__(self, *, gap: bool = True) -> None:
@@ -74,10 +93,11 @@ class Block:
     def seen(self) -> None:
         """It is on the screen: the time for what is too dear for blocks that nobody looks at."""
 
-    def toggle(self) -> None:
-        """Fold or open."""
+    def toggle(self) -> list[Block]:
+        """Fold or open; the blocks that look different now."""
         self.folded = not self.folded
         self.changed()
+        return [self]
 
 
 class UserBlock(Block):
@@ -150,25 +170,24 @@ class ThinkingBlock(Block):
         """It ended; folded unless the person chose otherwise."""
         if self.seconds is None:
             self.seconds = time.monotonic() - self.started if seconds is None else seconds
-            self.folded = self.folded if self.pinned else True
+            self.folded = self.folded if self.pinned else not self.look.thinking
             self._done_rows, self._rows_width = [], 0
             self.changed()
 
-    def toggle(self) -> None:
+    def toggle(self) -> list[Block]:
         """Fold or open, and leave it so when the thinking ends."""
         self.pinned = True
-        super().toggle()
+        return super().toggle()
 
     def _build(self, width: int) -> list[Row]:
         if self.seconds is None:
-            title = "Thinking…"
+            title = t("Thinking…")
         elif self.seconds < 0:
-            title = "Thought"
+            title = t("Thought")
         else:
-            title = f"Thought for {duration(self.seconds)}"
-        head = Row(
-            ((f"{'▸' if self.folded else '▾'} {title}", f"thinking-head @toggle={self.serial}"),), len(title) + 2
-        )
+            title = t("Thought for {time}", time=duration(self.seconds))
+        title = f"{'▸' if self.folded else '▾'} {title}"
+        head = Row(((title, f"thinking-head @toggle={self.serial}"),), width_of(title))
         if self.folded:
             return [head]
         if self.seconds is None:
@@ -247,10 +266,8 @@ class CodeBlock(Block):
 def duration(seconds: float) -> str:
     """A duration for people: ``20 ms``, ``0.4 s``, ``12 s``, ``3 min 05 s``."""
     if seconds < 0.095:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return t("{number} ms", number=f"{seconds * 1000:.0f}")
     if seconds < 119.5:
-        return f"{seconds:.0f} s"
+        return t("{number} s", number=f"{seconds:.{1 if seconds < 9.95 else 0}f}")
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s"
+    return t("{minutes} min {seconds} s", minutes=minutes, seconds=f"{rest:02}")

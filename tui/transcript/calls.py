@@ -1,12 +1,17 @@
-"""The block of one tool call: its state in a word and a colour, its arguments, its result."""
+"""The card of one tool call: its state in a word and a colour, the call in a line, its output, result and changes."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from qianda.tui.transcript.blocks import Block, duration
-from qianda.tui.transcript.rows import Row, Run, flow_text, shorten, visible, width_of
+from qianda.tui.transcript.call_text import QUIET, STREAMING, argument_items, call_line, read_arguments
+from qianda.tui.transcript.changes import argued
+from qianda.tui.transcript.child_run import ChildRun
+from qianda.tui.transcript.diff import Diff, read_unified
+from qianda.tui.transcript.diff_rows import SPLIT_WIDTH, count_runs, diff_rows, head_runs
+from qianda.tui.transcript.rows import BLANK_ROW, Row, Run, flow_text, shorten, visible, width_of
+from qianda.tui.words import t
 
 State = Literal["writing", "running", "asking", "done", "failed", "denied", "stopped"]
 
@@ -19,33 +24,58 @@ _MARKS: dict[State, str] = {
     "denied": "⊘",
     "stopped": "✗",
 }
-_BY = {"person": "by you", "rule": "by a rule", "nobody": "nobody could be asked"}
-_WORD = max(map(len, _MARKS)) + 2
 RESULT = "  └ "
 INDENT = "    "
-VALUE_SHOWN = 60
+LIVE_LINES = 5
+"""Last lines of the output of a tool that runs."""
+LIVE_KEPT = 4_000
+"""Characters of it that are kept."""
+DIFF_SHOWN = 12
+"""Lines of a difference while the card is folded."""
+_MOST_DIFF = 2_000
+FAILURE_SHOWN = (40, 8_000)
+"""Lines and characters of a failure that show unasked: its first quarter and its end."""
+_OPEN_SHOWN = (1_000, 100_000)
+GROUP_FROM = 3
+"""Calls that only looked, from which on they share a line."""
 
 
-class CallBlock(Block):
-    """A tool call. A failure or a denial is always shown whole; a result folds to its first line."""
+class Card(Block):
+    """What folds with the results of tools."""
 
     foldable = True
+    keeps_end = True
 
-    def __init__(self, name: str, arguments: str = "", state: State = "writing") -> None:
-        super().__init__()
+
+class CallBlock(Card):
+    """A tool call. A failure or a denial always shows; a result folds to its first line, a difference to a few.
+
+    Attributes:
+        child: the agent that works for it.
+        diffs: what it changed, as undo keeps it; empty as long as that is not known.
+        group: what it shares a line with when it is done.
+    """
+
+    def __init__(self, name: str, arguments: str = "", state: State = "writing", *, gap: bool = True) -> None:
+        super().__init__(gap=gap)
         self.name = name
         self.arguments = arguments
         self.state: State = state
         self.text = ""
         self.note = ""
+        self.mended = ""
         self.folded = True
+        self.child: ChildRun | None = None
+        self.group: CallGroup | None = None
+        self.diffs: tuple[Diff, ...] = ()
+        self._live = ""
 
     def feed(self, text: str) -> None:
         """The model writes more of the arguments; or the tool, running, says how far it is."""
         if self.state == "writing":
             self.arguments += text
-        else:
-            self.text = text
+        elif text:
+            self._live = (self._live + text)[-LIVE_KEPT:]
         self.changed()
 
     def start(self, name: str, arguments: str) -> None:
@@ -58,10 +88,15 @@ class CallBlock(Block):
         self.state = state
         self.changed()
 
+    def mend(self, reason: str) -> None:
+        """It was not quite right as the model wrote it."""
+        self.mended = reason
+        self.changed()
+
     def finish(self, text: str, seconds: float, *, replayed: bool = False) -> None:
         """It ran."""
         self.text = text
-        self.note = "from the record" if replayed else duration(seconds)
+        self.note = t("from the record") if replayed else duration(seconds)
         self.move("done")
 
     def fail(self, error: str, seconds: float) -> None:
@@ -71,7 +106,8 @@ class CallBlock(Block):
 
     def deny(self, reason: str, by: str) -> None:
         """It was not run."""
-        self.text, self.note = reason, _BY.get(by, by)
+        who = {"person": t("by you"), "rule": t("by a rule"), "nobody": t("nobody could be asked")}
+        self.text, self.note = reason, who.get(by, by)
         self.move("denied")
 
     def stop(self, text: str) -> None:
@@ -84,47 +120,112 @@ class CallBlock(Block):
         self.text = text
         self.move(outcome)
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the line of its group stands for it."""
+        return self.group is not None and self.group.active and self.group.folded and self.state == "done"
+
     def _build(self, width: int) -> list[Row]:
-        rows = [self._head(width)]
+        if self.hidden:
+            return []
+        values = read_arguments(self.arguments) if self.state != "writing" else None
+        diffs = self._differences(values)
+        rows = [self._head(width, values, diffs)]
         if not self.folded:
-            for key, value in argument_items(self.arguments):
-                rows += flow_text(f"{key}: {value}", width, "call-arguments", prefix=INDENT)
+            rows += self._arguments(width)
+        if self.child is not None:
+            running = self.state in ("running", "asking")
+            rows += self.child.rows(width, running=running, whole=not self.folded)
+        text = self.text.strip("\n")
         match self.state:
             case "failed" | "denied" | "stopped":
-                rows += self._lines(self.text, width, f"call-{self.state}-text")
-            case "done" if self.folded:
-                rows += self._first_line(self.text.strip("\n"), width)
+                style = f"call-{self.state}-text"
+                rows += self._live_rows(width) if self.state == "stopped" else []
+                rows += self._lines(text, width, style, FAILURE_SHOWN if self.folded else _OPEN_SHOWN)
+            case "done" if diffs and self.name not in STREAMING:
+                rows += self._changes(diffs, width)
             case "done":
-                rows += self._lines(self.text, width, "call-result")
-            case "running" if self.text.strip():
-                last = self.text.rstrip().rsplit("\n", 1)[-1]
-                rows += self._lines(shorten(visible(last), width - len(RESULT)), width, "call-result")
+                rows += self._first_line(text, width) if self.folded else []
+                rows += self._lines(text, width, "call-result", _OPEN_SHOWN) if text and not self.folded else []
+                rows += self._changes(diffs, width)
+            case "running":
+                rows += self._live_rows(width)
             case _:
                 pass
         return rows
 
     def _size(self) -> tuple[int, int]:
+        if self.hidden:
+            return 0, 0
         if self.folded and self.state not in ("failed", "denied", "stopped"):
             return 0, 1 + bool(self.text)
-        return len(self.text) + len(self.arguments), self.text.count("\n") + 2
+        most = (FAILURE_SHOWN if self.folded else _OPEN_SHOWN)[0]
+        return min(len(self.text), most * 100), min(self.text.count("\n"), most) + 2
 
-    def _head(self, width: int) -> Row:
+    def estimate(self, width: int) -> None:
+        """A height without laying out; none at all while it is hidden."""
+        super().estimate(width)
+        if self.hidden:
+            self.height = 0
+
+    def _differences(self, values: dict[str, Any] | None) -> tuple[Diff, ...]:
+        if self.state != "done" or self.diffs or values is None:
+            return self.diffs if self.state == "done" else ()
+        found = argued(values)
+        if found is None:
+            return ()
+        if (whole := read_unified(self.text, found.path)) is not None:
+            return (whole,)
+        # Of a file that was replaced only the new text is known here.
+        return () if found.kind == "created" and "(created)" not in self.text else (found,)
+
+    def _head(self, width: int, values: dict[str, Any] | None, diffs: tuple[Diff, ...]) -> Row:
+        words = state_words()
         state = self.state
-        word = f"{_MARKS[state]} {state:<{_WORD}}"
-        note = f" · {self.note}" if self.note else ""
-        name = visible(self.name)
-        space = width - len(word) - width_of(name) - width_of(note) - 1
-        short = shorten(compact_arguments(self.arguments), space) if space > 3 else ""
         click = f"@toggle={self.serial}"
-        runs: list[Run] = [(word, f"call-{state} {click}"), (name, f"call-name {click}")]
-        if short:
-            runs.append((f" {short}", f"call-arguments {click}"))
-        if note:
-            runs.append((note, f"call-note {click}"))
+        word = words[state] + " " * (max(map(width_of, words.values())) - width_of(words[state]))
+        runs: list[Run] = [
+            (f"{_MARKS[state]} {word}  ", f"call-{state} {click}"),
+            (visible(self.name), f"call-name {click}"),
+        ]
+        changed = Diff("", tuple(hunk for diff in diffs for hunk in diff.hunks))
+        tail: list[Run] = [(" · ", f"call-note {click}"), *count_runs(changed, click)] if changed.hunks else []
+        used = self.child.note if self.child else ""
+        mended = t("mended") if self.mended else ""
+        notes = [used, self.note if not (used and self.state == "done") else "", mended]
+        tail += [(f" · {note}", f"call-note {click}") for note in notes if note]
+        space = width - sum(width_of(text) for text, _ in (*runs, *tail)) - 1
+        line = shorten(call_line(self.arguments, values, writing=state == "writing"), space) if space > 3 else ""
+        if line:
+            runs.append((f" {line}", f"call-arguments {click}"))
+        runs += tail
         return Row(tuple(runs), sum(width_of(text) for text, _ in runs))
 
-    def _lines(self, text: str, width: int, style: str) -> list[Row]:
-        rows = flow_text(text.strip("\n"), width, style, prefix=INDENT)
+    def _arguments(self, width: int) -> list[Row]:
+        rows: list[Row] = []
+        for key, value in argument_items(self.arguments):
+            head, cut, end = bounded(value, *_OPEN_SHOWN)
+            text = "\n".join(filter(None, (head, cut, end)))
+            rows += flow_text(f"{key}: {text}", width, "call-arguments", prefix=INDENT)
+        if self.mended:
+            rows += flow_text(t("mended: {reason}", reason=self.mended), width, "call-note", prefix=INDENT)
+        return rows
+
+    def _live_rows(self, width: int) -> list[Row]:
+        lines = [
+            line.rpartition("\r")[2] for line in self._live.replace("\r\n", "\n").rstrip().split("\n")[-LIVE_LINES:]
+        ]
+        if not any(lines):
+            return []
+        shown = "\n".join(shorten(visible(line).expandtabs(), width - len(RESULT)) for line in lines)
+        return self._lines(shown, width, "call-result", (LIVE_LINES, LIVE_KEPT))
+
+    def _lines(self, text: str, width: int, style: str, most: tuple[int, int]) -> list[Row]:
+        head, cut, end = bounded(text, *most)
+        rows = flow_text(head, width, style, prefix=INDENT)
+        if cut:
+            rows += flow_text(cut, width, f"call-note @toggle={self.serial}", prefix=INDENT)
+            rows += flow_text(end, width, style, prefix=INDENT)
         rows[0] = rows[0]._replace(runs=((RESULT, "call-note"), *rows[0].runs[1:]))
         return rows
 
@@ -132,34 +233,111 @@ class CallBlock(Block):
         if not text:
             return []
         first, _, others = text.partition("\n")
-        more = f" (+{others.count(chr(10)) + 1} lines)" if others else ""
-        shown = shorten(visible(first).expandtabs(), width - len(RESULT) - len(more))
+        more = t(" (+{count} lines)", count=others.count("\n") + 1) if others else ""
+        shown = shorten(visible(first[: width * 2]).expandtabs(), width - len(RESULT) - width_of(more))
         click = f" @toggle={self.serial}"
         runs: list[Run] = [(RESULT, "call-note"), (shown, "call-result" + click)]
         if more:
             runs.append((more, "call-note" + click))
         return [Row(tuple(runs), sum(width_of(piece) for piece, _ in runs), None, len(RESULT))]
 
+    def _changes(self, diffs: tuple[Diff, ...], width: int) -> list[Row]:
+        """What it changed: of one file the lines, of several files a line each; all of it when the card is open."""
+        rows: list[Row] = []
+        several = len(diffs) > 1 or self.name in STREAMING
+        left = DIFF_SHOWN if self.folded else _MOST_DIFF
+        for diff in diffs:
+            if several or diff.note or not diff.hunks:
+                runs = [(INDENT, ""), *head_runs(diff, width - len(INDENT), "call-note")]
+                rows.append(Row(tuple(runs), sum(width_of(text) for text, _ in runs), None, len(INDENT)))
+            if several and self.folded:
+                continue
+            rows += diff_rows(diff, width, split=self.look.split and width >= SPLIT_WIDTH - 1, gutter=INDENT, most=left)
+            lines = sum(map(len, diff.hunks))
+            if lines > left:
+                text = t("{count} lines more", count=f"{lines - left:,}")
+                rows += flow_text(text, width, f"call-note @toggle={self.serial}", prefix=INDENT)
+            left = max(left - lines, 0)
+        return rows
 
-def argument_items(arguments: str) -> list[tuple[str, str]]:
-    """Name and text of each argument; strings as they are, everything else as JSON. What is no object stays whole."""
-    try:
-        value: Any = json.loads(arguments or "{}")
-    except ValueError:
-        return [("arguments", arguments)]
-    if not isinstance(value, dict):
-        return [("arguments", arguments)]
-    return [
-        (str(key), item if isinstance(item, str) else json.dumps(item, ensure_ascii=False))
-        for key, item in cast("dict[str, Any]", value).items()
-    ]
+
+class CallGroup(Card):
+    """Neighbouring calls that only look: from a few on, those that are done share one line; no failure is in it."""
+
+    def __init__(self, *, gap: bool = True) -> None:
+        super().__init__(gap=False)
+        self.members: list[CallBlock] = []
+        self.folded = True
+        self._blank = gap
+
+    @property
+    def active(self) -> bool:
+        """Whether there are enough."""
+        return len(self._done) >= GROUP_FROM
+
+    @property
+    def _done(self) -> list[CallBlock]:
+        return [member for member in self.members if member.state == "done"]
+
+    def add(self, member: CallBlock) -> None:
+        """One more call."""
+        member.group = self
+        member.gap = False
+        self.members.append(member)
+
+    def toggle(self) -> list[Block]:
+        """Fold or open it, and with it its calls."""
+        changed: list[Block] = [*super().toggle(), *self.members]
+        for block in changed:
+            block.changed()
+        return changed
+
+    def _build(self, width: int) -> list[Row]:
+        rows = [BLANK_ROW] if self._blank else []
+        if not self.active:
+            return rows
+        counts: dict[str, int] = {}
+        for member in self._done:
+            counts[member.name] = counts.get(member.name, 0) + 1
+        told = ", ".join(t(QUIET[name], count=count) for name, count in counts.items())
+        text = shorten(f"{'▸' if self.folded else '▾'} {told}", width)
+        return [*rows, Row(((text, f"call-done @toggle={self.serial}"),), width_of(text))]
+
+    def _size(self) -> tuple[int, int]:
+        return 0, self._blank + self.active
 
 
-def compact_arguments(arguments: str) -> str:
-    """The arguments in one line."""
-    shown: list[str] = []
-    for key, value in argument_items(arguments):
-        line = visible(value).replace("\n", "⏎").replace("\t", " ")
-        line = line if len(line) <= VALUE_SHOWN else line[: VALUE_SHOWN - 1] + "…"
-        shown.append(line if key == "arguments" else f"{key}={line}")
-    return " ".join(shown)
+def state_words() -> dict[State, str]:
+    """The states as people read them."""
+    return {
+        "writing": t("writing"),
+        "running": t("running"),
+        "asking": t("asking"),
+        "done": t("done"),
+        "failed": t("failed"),
+        "denied": t("denied"),
+        "stopped": t("stopped"),
+    }
+
+
+def bounded(text: str, lines: int, characters: int) -> tuple[str, str, str]:
+    """The first quarter and the end of a long text.
+
+    Args:
+        text: any.
+        lines: that are kept at most.
+        characters: likewise.
+
+    Returns:
+        The beginning, a line about what is left out, and the end; or the whole text and nothing.
+    """
+    count = text.count("\n") + 1
+    if count <= lines and len(text) <= characters:
+        return text, "", ""
+    head = "\n".join(text[: characters // 4].split("\n")[: max(lines // 4, 1)])
+    end = "\n".join(text[len(head) :][-(characters * 3 // 4) :].split("\n")[-(lines * 3 // 4) :])
+    left = len(text) - len(head) - len(end)
+    hidden = count - head.count("\n") - end.count("\n") - 2
+    if hidden > 0:
+        return head, t("… {count} lines more", count=f"{hidden:,}"), end
+    return head, t("… {count} characters more", count=f"{left:,}"), end

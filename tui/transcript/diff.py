@@ -10,6 +10,8 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import Literal, NamedTuple
 
+from qianda.tui.words import t
+
 CONTEXT = 3
 """Lines around a change."""
 _LARGEST = 20_000_000
@@ -101,7 +103,7 @@ def compare(old: str | None, new: str | None, path: str = "", *, context: int = 
         lines += [DiffLine(" ", before[i1 + n], i1 + n + 1, j1 + n + 1) for n in tail]
     if any(line.kind != " " for line in lines):
         hunks.append(tuple(lines))
-    note = "only line ends changed" if not hunks and old is not None and new is not None and old != new else ""
+    note = t("only line ends changed") if not hunks and old is not None and new is not None and old != new else ""
     return Diff(path, tuple(hunks), "created" if old is None else "deleted" if new is None else "changed", note)
 
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
-from qianda.tui.transcript.blocks import Block
+from qianda.tui.transcript.blocks import Block, Look
 from qianda.tui.transcript.rows import Row
 
 KEPT = 300
@@ -16,11 +16,15 @@ KEPT = 300
 class Stack:
     """A flat list of blocks of which only those near the window are laid out.
 
+    Args:
+        look: how people want to see things.
+
     Attributes:
         top: index of the block, and the row in it, at the window's top: the anchor, of which the scroll offset follows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look: Look | None = None) -> None:
+        self.look = look or Look()
         self.blocks: list[Block] = []
         self.top = (0, 0)
         self.width = 0
@@ -33,7 +37,7 @@ class Stack:
 
     def push(self, block: Block) -> None:
         """Add a block at the end."""
-        block.serial = self._next
+        block.serial, block.look = self._next, self.look
         # A lazy block leaves serials free for the blocks that it becomes, at most one for each line.
         self._next += block.lines + 2 if block.lazy else 1
         self.blocks.append(block)
@@ -73,10 +77,14 @@ class Stack:
     def touch(self, block: Block) -> None:
         """A block's source changed: its rows and height are void."""
         index = self.find(block.serial)
-        if index is not None:
-            self._invalidate(index)
-            if self.width:
-                block.estimate(self.width)
+        if index is None:
+            return
+        self._invalidate(index)
+        if self.width:
+            before, (top, row) = block.height, self.top
+            block.estimate(self.width)
+            if index == top and row and block.keeps_end:
+                self.top = (index, max(row + self._exact(index) - before, 0))
 
     def find(self, serial: int) -> int | None:
         """The index of the block with this serial."""

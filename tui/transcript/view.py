@@ -82,6 +82,8 @@ class Transcript(ScrollView, can_focus=False):
         """The thinking or the answer is complete."""
         self.flush()
         if isinstance(target, ThinkingBlock):
+            # What is being read does not fold under the reader's eyes.
+            target.pinned |= not self.follow and self.stack.top[0] == self.stack.find(target.serial)
             target.finish()
             self.stack.touch(target)
         else:
@@ -143,7 +145,7 @@ class Transcript(ScrollView, can_focus=False):
         """Drop everything."""
         self._pending.clear()
         self.flush()
-        self.stack = Stack()
+        self.stack = Stack(self.stack.look)
         self.follow = True
         self.settle()
 
@@ -244,9 +246,8 @@ class Transcript(ScrollView, can_focus=False):
         index = self.stack.find(serial)
         if index is None:
             return
-        block = self.stack.blocks[index]
-        block.toggle()
-        self.stack.touch(block)
+        for block in self.stack.blocks[index].toggle():
+            self.stack.touch(block)
         if self.stack.top[0] == index:
             self.stack.top = (index, 0)
         self.follow = False
@@ -258,10 +259,12 @@ class Transcript(ScrollView, can_focus=False):
         self.flush()
         blocks = [block for block in self.stack.blocks if isinstance(block, kind) and block.foldable]
         opened = any(block.folded for block in blocks)
+        if kind is ThinkingBlock:
+            self.stack.look.thinking = opened
         for block in blocks:
             if block.folded == opened:
-                block.toggle()
-                self.stack.touch(block)
+                for changed in block.toggle():
+                    self.stack.touch(changed)
         self.settle()
 
     def action_open_link(self, url: str) -> None:

@@ -1,0 +1,110 @@
+"""A tool call in one readable line: the command, the path or the question first, the rest short."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from qianda.tui.transcript.rows import visible
+from qianda.tui.words import t
+
+VALUE_SHOWN = 60
+"""Characters of an argument that is not the first."""
+_LOOKED_AT = 2_000
+"""Characters of arguments that are still being written that the preview reads."""
+# What a call is about stands first, without its name; of several the first of these.
+_LEADING = (
+    "command", "code", "agent", "path", "file_path", "url", "query", "pattern", "question", "expression", "task",
+)  # fmt: skip
+_COMMANDS = ("command", "code")
+# Shown as a difference, or as a size while they are written.
+_LONG = frozenset(
+    ("content", "contents", "file_text", "old_text", "new_text", "old_string", "new_string", "old_str", "new_str",
+     "oldText", "newText")
+)  # fmt: skip
+_PAIR = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^",}\]]+)')
+
+QUIET: Mapping[str, str] = {
+    "read_file": "{count} files read",
+    "read_document": "{count} documents read",
+    "view_image": "{count} images viewed",
+    "list_files": "{count} folders listed",
+    "grep": "{count} searches",
+    "web_search": "{count} web searches",
+    "web_fetch": "{count} pages read",
+    "search_notes": "{count} searches in the notes",
+    "calculator": "{count} sums",
+}
+"""Tools that only look, and how many calls of one are told in a line."""
+
+STREAMING = frozenset(("run_command", "run_python"))
+"""Tools whose progress is output as it comes, at any cut; that of others is a line each time."""
+
+
+def read_arguments(text: str) -> dict[str, Any] | None:
+    """The arguments, or None for what is no JSON object."""
+    try:
+        value: Any = json.loads(text or "{}")
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def argument_items(arguments: str) -> list[tuple[str, str]]:
+    """Name and text of each argument; strings as they are, everything else as JSON. What is no object stays whole."""
+    values = read_arguments(arguments)
+    if values is None:
+        return [(t("arguments"), arguments)]
+    return [(str(key), _text(value)) for key, value in values.items()]
+
+
+def call_line(arguments: str, values: Mapping[str, Any] | None, *, writing: bool = False) -> str:
+    """The arguments in one line.
+
+    Args:
+        arguments: their JSON text.
+        values: what ``read_arguments`` made of it.
+        writing: the text is not whole yet.
+    """
+    if values is None and not writing:
+        return _one_line(arguments)
+    if values is None:
+        values = {key: _partial(text) for key, text in _PAIR.findall(arguments[:_LOOKED_AT])}
+        if not values:
+            return ""
+    first = next((key for key in _LEADING if key in values), "")
+    others: list[str] = []
+    for key, value in values.items():
+        if key != first and key not in _LONG:
+            text = _one_line(_text(value))
+            others.append(f"{visible(key)}={text if len(text) <= VALUE_SHOWN else text[: VALUE_SHOWN - 1] + '…'}")
+    rest = " ".join(others)
+    if first in _COMMANDS:  # what follows must not look like a part of it
+        rest = f"({rest})" if rest else ""
+    shown = _one_line(_text(values[first])) if first else ""
+    size = (
+        t("({count} characters so far)", count=f"{len(arguments):,}") if writing and len(arguments) > _LOOKED_AT else ""
+    )
+    return " ".join(filter(None, ("$" if first in _COMMANDS else "", shown, rest, size)))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    return visible(text[:_LOOKED_AT].strip()).replace("\n", " ⏎ ").replace("\t", " ")
+
+
+def _partial(text: str) -> str:
+    """A value that is perhaps not whole."""
+    if not text.startswith('"'):
+        return text.strip()
+    for whole in (text, f'{text}"', f'{text[:-1]}"'):
+        try:
+            return str(json.loads(whole))
+        except ValueError:
+            continue
+    return text[1:]
