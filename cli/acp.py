@@ -1,0 +1,129 @@
+"""``qianda acp``: Qianda in editors that speak the Agent Client Protocol, over stdin and stdout."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+from qianda.cli.exits import DONE, complain
+from qianda.cli.opening import Choices
+from qianda.cli.options import (
+    AgentOption,
+    AllowOption,
+    BudgetOption,
+    EffortOption,
+    KeyOption,
+    MCPOption,
+    ModelOption,
+    NetworkOption,
+    PermissionsOption,
+    PlanOption,
+    SandboxOption,
+    ServerOption,
+    ThinkingOption,
+    ToolsOption,
+    chosen_thinking,
+)
+from qianda.models.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+
+EXAMPLES = """\b
+Examples, as an editor's settings have them; the folder comes from the editor:
+  qianda acp
+  qianda acp --agent coder --permissions edits
+  qianda acp --server http://gpu-box:8000/v1 --model qwen3-coder
+  qianda acp --mcp "uvx mcp-server-time" --tools web
+
+Zed: "agent_servers": {"Qianda": {"command": "qianda", "args": ["acp"]}}"""
+_LONGEST_MESSAGE = 64 * 1024 * 1024  # bytes; images come as text
+
+
+def acp_command(
+    *,
+    agent: AgentOption = None,
+    tools: ToolsOption = None,
+    server: ServerOption = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    thinking: ThinkingOption = None,
+    effort: EffortOption = None,
+    thinking_budget: BudgetOption = None,
+    permissions: PermissionsOption = None,
+    allow: AllowOption = None,
+    sandbox: SandboxOption = None,
+    network: NetworkOption = None,
+    mcp: MCPOption = None,
+    plan: PlanOption = False,
+) -> int:
+    """Be the agent of an editor: Zed, toad and others that speak the Agent Client Protocol."""
+    choices = Choices(
+        agent=agent,
+        tools=tuple(name.strip() for option in tools or () for name in option.split(",") if name.strip()),
+        server=server,
+        model=model,
+        api_key_env=api_key_env,
+        thinking=chosen_thinking(thinking, effort, thinking_budget),
+        permissions=permissions,
+        allow=tuple(allow or ()),
+        sandbox=sandbox,
+        network=network,
+        mcp=tuple(mcp or ()),
+        plan=plan,
+    )
+    if find_spec("acp") is None:
+        raise ConfigurationError("qianda acp needs the package agent-client-protocol", cure="pip install 'qianda[acp]'")
+    if sys.stdin.isatty():
+        complain("Waiting for an editor on stdin; how to set one up is in docs/editors.md. Ctrl+D ends this.")
+    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    asyncio.run(_serve(choices))
+    return DONE
+
+
+async def _serve(choices: Choices) -> None:
+    """Serve until the editor closes our input, or a signal comes."""
+    from acp import run_agent
+
+    from qianda.cli.acp_server.agent import EditorAgent
+
+    agent = EditorAgent(choices)
+    reader, writer = await _streams()
+    served: Any = cast("Any", agent)  # of the SDK's protocol it has what is announced
+    serving = asyncio.create_task(run_agent(served, writer, reader, use_unstable_protocol=True))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    try:
+        await asyncio.wait([serving])
+    finally:
+        await agent.close()
+
+
+async def _streams() -> tuple[StreamReader, StreamWriter]:
+    """Our input and output for the protocol alone: what tools print and read goes to stderr and from nowhere.
+
+    Raises:
+        ConfigurationError: they are no pipes.
+    """
+    from acp.stdio import stdio_streams
+
+    ours = sys.stdin, sys.stdout
+    sys.stdin, sys.stdout = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    try:
+        streams = await stdio_streams(limit=_LONGEST_MESSAGE)
+    except (OSError, ValueError) as error:
+        sys.stdin, sys.stdout = ours
+        raise ConfigurationError(
+            f"qianda acp talks with an editor by pipes, which these are not: {error}", cure="See docs/editors.md"
+        ) from error
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdin, sys.stdout = ours
+    return streams
