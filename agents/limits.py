@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qianda.models.errors import ConfigurationError, LimitReached
 from qianda.models.messages import Usage
+from qianda.models.settings import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
@@ -27,12 +28,12 @@ class Limits:
             window; ends no run.
     """
 
-    turns: int | None = 50
-    tool_calls: int | None = 200
+    turns: int | None = DEFAULT_LIMITS["turns"]
+    tool_calls: int | None = DEFAULT_LIMITS["tool_calls"]
     tokens: int | None = None
     cost: float | None = None
     seconds: float | None = None
-    depth: int | None = 3
+    depth: int | None = DEFAULT_LIMITS["depth"]
     context: int | None = None
 
     def check_turn(self, turns: int, usage: Usage, cost: float | None = None) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import typer
 
 from qianda.cli.exits import DONE, GAVE_UP, complain
 from qianda.cli.opening import load_settings
 from qianda.cli.terminal import Terminal, clean, is_terminal, width
-from qianda.models.config import SETTINGS, Config, RuleSetting, Setting, find_setting, mask, user_config_path
+from qianda.models.config import SETTINGS, Config, RuleSetting, mask, user_config_path
 from qianda.models.config_file import change_setting, read_value
 from qianda.models.errors import ConfigurationError
+from qianda.models.settings import DEFAULT_LIMITS, LIMITS, Setting, find_setting
 
 _UNSET = {"server": "(what is found)", "model": "(the server's)", "thinking": "(the model's default)"}
 
@@ -51,6 +52,9 @@ def get(key: str, workspace: Path) -> int:
         value = "\n".join(f"{rule.action} {rule.text}" for rule in cast("tuple[RuleSetting, ...]", value))
     elif setting.kind == "hooks":
         value = "\n".join(f"{point} {line}" for point, lines in value.items() for line in lines)
+    elif setting.kind == "limits":
+        bounds: dict[str, Any] = {**DEFAULT_LIMITS, **value}
+        value = bounds.get(server) if server else "\n".join(f"{name} {bound}" for name, bound in bounds.items())
     elif server:
         raise ConfigurationError(f"{name} has no parts", cure=f"Write qianda config get {name}")
     if value is None or value == "":
@@ -108,6 +112,10 @@ def _rows(config: Config, setting: Setting) -> list[tuple[str, str, str]]:
         return [(f"rules.{rule.action}", clean(rule.text), rule.origin) for rule in config.rules]
     if setting.kind == "hooks":
         return [(f"hooks.{point}", clean(line), origin) for point, lines in config.hooks.items() for line in lines]
+    if setting.kind == "limits":
+        set_by = {**dict.fromkeys(DEFAULT_LIMITS, "the default"), **dict.fromkeys(config.limits, origin)}
+        bounds = {**dict.fromkeys(LIMITS, "(none)"), **DEFAULT_LIMITS, **config.limits}
+        return [(f"limits.{name}", str(bounds[name]), set_by.get(name, "")) for name in LIMITS]
     value = getattr(config, setting.key)
     if value is None:
         return [(setting.key, _UNSET.get(setting.key, "(none)"), "")]

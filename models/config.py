@@ -2,87 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
-from qianda.models.errors import ConfigurationError
-
-PermissionMode = Literal["read-only", "ask", "edits", "auto"]
-APIS = ("chat", "completions")
-PERMISSION_MODES: tuple[PermissionMode, ...] = ("read-only", "ask", "edits", "auto")  # from tight to loose
-_RULES = ("allow", "ask", "deny")
-HOOKS = ("before_tool", "after_tool", "run_start", "run_end")
-MCP_SERVERS = "mcp_servers"  # a table that is no setting: see qianda.tools.mcp.configured
-SandboxMode = Literal["on", "auto", "off"]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key of the configuration files.
-
-    Args:
-        key: its name.
-        kind: what its value is; ``keys`` is a table from server to API key, ``rules`` one of lists of rules,
-            ``hooks`` one of lists of commands.
-        meaning: one line for people.
-        allowed: the values that a ``choice`` may have.
-        environment: the variable that overrides the files, or "".
-        secret: never shown.
-    """
-
-    key: str
-    kind: Literal["text", "switch", "choice", "keys", "rules", "hooks"]
-    meaning: str
-    allowed: tuple[str, ...] = ()
-    environment: str = ""
-    secret: bool = False
-
-    @property
-    def values(self) -> str:
-        """The allowed values, for an error message."""
-        match self.kind:
-            case "text":
-                return "ASCII letters, digits and signs without spaces, in quotes" if self.secret else "text in quotes"
-            case "switch":
-                return "true or false"
-            case "choice":
-                return ", ".join(f'"{value}"' for value in self.allowed)
-            case "keys":
-                return "a table of text: a server's name or URL, and its key"
-            case "rules":
-                return 'a table of lists: allow = ["run_command(pytest *)"], ask = […], deny = […]'
-            case "hooks":
-                return 'a table of lists of commands: before_tool = ["./check.sh"], after_tool, run_start, run_end'
-
-
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {
-        setting.key: setting
-        for setting in (
-            Setting(
-                "server", "text", "URL, or a name: ollama, vllm, modelstudio, embedded …", environment="QIANDA_SERVER"
-            ),
-            Setting("model", "text", "name of the model at that server", environment="QIANDA_MODEL"),
-            Setting("api_key", "text", "key of that server", environment="QIANDA_API_KEY", secret=True),
-            Setting("api_keys", "keys", "keys of other servers", secret=True),
-            Setting("thinking", "switch", "let the model think before it answers"),
-            Setting("api", "choice", "completions: for base models and wrong chat templates", allowed=APIS),
-            Setting("permissions", "choice", "what tools may do unasked", allowed=PERMISSION_MODES),
-            Setting("rules", "rules", "what is allowed, asked or denied whatever the permissions say"),
-            Setting(
-                "sandbox", "choice", "where commands run: auto is where there is one", allowed=get_args(SandboxMode)
-            ),
-            Setting("network", "switch", "let commands in the sandbox use the network"),
-            Setting("hooks", "hooks", "commands that are run around runs and calls"),
-        )
-    }
+from qianda.models.settings import (
+    DEFAULT_LIMITS,
+    HOOKS,
+    MCP_SERVERS,
+    PERMISSION_MODES,
+    SETTINGS,
+    PermissionMode,
+    SandboxMode,
+    check_value,
+    read_config_file,
 )
+
 # What a folder that is not trusted may set, each to a value that is tighter than the user's: from tight to loose.
 _TIGHTENED: Mapping[str, tuple[object, ...]] = MappingProxyType(
     {"permissions": PERMISSION_MODES, "sandbox": get_args(SandboxMode), "network": (False, True)}
@@ -114,6 +54,8 @@ class Config:
         sandbox: whether commands run in a sandbox.
         network: whether commands in the sandbox may use the network.
         hooks: commands that are run around runs and calls.
+        limits: what one run may use up, by the names of ``Limits``.
+        record: whether runs are recorded.
         origins: for each key that was set, where: a file or ``environment NAME``.
         files: the configuration files that were read, in order.
         ignored: sentences: what a folder that is not trusted wanted and did not get.
@@ -130,6 +72,8 @@ class Config:
     sandbox: SandboxMode = "auto"
     network: bool = False
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    record: bool = True
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     files: tuple[Path, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -201,79 +145,6 @@ def load_config(workspace: Path, *, trusted: bool = False) -> Config:
     return _environment(config)
 
 
-def read_config_file(path: Path) -> dict[str, Any] | None:
-    """The validated contents of one configuration file, or None when there is no such file.
-
-    Raises:
-        ConfigurationError: it cannot be read, or has an unknown key or a value of the wrong type.
-    """
-    try:
-        text = path.read_bytes().decode()
-        values = tomllib.loads(text)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}", cure="Correct its rights, or remove it"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is not UTF-8 text", cure="Save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}", cure="Correct it, or remove it") from error
-    for key, value in values.items():
-        if key != MCP_SERVERS:
-            check_value(key, value, str(path))
-    return values
-
-
-def find_setting(key: str, where: str) -> Setting:
-    """The setting of that name.
-
-    Args:
-        key: the name.
-        where: the file or command that named it, for the error.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    if key in SETTINGS:
-        return SETTINGS[key]
-    import difflib
-
-    close = difflib.get_close_matches(key, SETTINGS, 1)
-    hint = f"Did you mean {close[0]}? " if close else ""
-    raise ConfigurationError(f"{where}: unknown key {key!r}", cure=f"{hint}Allowed: {', '.join(SETTINGS)}")
-
-
-def check_value(key: str, value: object, where: str) -> None:
-    """See that a value fits its setting.
-
-    Raises:
-        ConfigurationError: it does not; the value itself is not in the message, as it may be a secret.
-    """
-    setting = find_setting(key, where)
-    match setting.kind:
-        case "text":
-            good = isinstance(value, str) and (_fits_a_header(value) if setting.secret else value.strip() != "")
-        case "switch":
-            good = isinstance(value, bool)
-        case "choice":
-            good = value in setting.allowed
-        case "keys":
-            good = isinstance(value, dict) and all(
-                isinstance(item, str) and _fits_a_header(item) for item in cast("dict[str, object]", value).values()
-            )
-        case "rules" | "hooks":
-            good = isinstance(value, dict) and all(
-                action in (_RULES if setting.kind == "rules" else HOOKS)
-                and isinstance(texts, list)
-                and all(isinstance(text, str) for text in cast("list[object]", texts))
-                for action, texts in cast("dict[str, object]", value).items()
-            )
-    if not good:
-        raise ConfigurationError(f"{where}: {key} has a value that is not allowed", cure=f"Allowed: {setting.values}")
-
-
 def mask(secret: str) -> str:
     """A secret as it may be shown: its last four characters, where it is long enough to spare them."""
     return f"****{secret[-4:]}" if len(secret) >= 16 else "****"
@@ -292,6 +163,9 @@ def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
         origins["hooks"] = _and(config.origins.get("hooks"), origin)
         both = (config.hooks, cast("dict[str, list[str]]", values["hooks"]))
         values["hooks"] = {point: tuple(line for each in both for line in each.get(point, ())) for point in HOOKS}
+    if "limits" in values:
+        origins["limits"] = _and(config.origins.get("limits"), origin)
+        values["limits"] = {**config.limits, **values["limits"]}
     if "server" in values and "api_key" not in values and config.server is not None:
         # The key belongs to the server beside which it was written.
         if config.api_key is not None:
@@ -303,8 +177,8 @@ def _merge(config: Config, values: Mapping[str, Any], origin: str) -> Config:
 
 
 def _tighten(config: Config, values: Mapping[str, Any], path: Path) -> Config:
-    """``config`` with what an untrusted folder may change: tighter permissions and sandbox, rules that ask or deny."""
-    ignored = [f"{path} sets {key}" for key in values if key not in (*_TIGHTENED, "rules")]
+    """``config`` with what an untrusted folder may change: tighter permissions, sandbox and limits, stricter rules."""
+    ignored = [f"{path} sets {key}" for key in values if key not in (*_TIGHTENED, "rules", "limits")]
     rules = _rules(values.get("rules", {}), str(path))
     ignored += [f"{path} allows {rule.text}" for rule in rules if rule.action == "allow"]
     if tight := tuple(rule for rule in rules if rule.action != "allow"):
@@ -317,6 +191,13 @@ def _tighten(config: Config, values: Mapping[str, Any], path: Path) -> Config:
             config = replace(config, **changed, origins={**config.origins, key: str(path)})
         elif wanted is not None and wanted != held:
             ignored.append(f"{path} sets {key} to {str(wanted).lower()}")
+    for name, bound in values.get("limits", {}).items():
+        held = config.limits.get(name, DEFAULT_LIMITS.get(name, math.inf))
+        if bound < held:
+            origins = {**config.origins, "limits": _and(config.origins.get("limits"), str(path))}
+            config = replace(config, limits={**config.limits, name: bound}, origins=origins)
+        elif bound != held:
+            ignored.append(f"{path} sets limits.{name} to {bound}")
     return replace(config, ignored=(*config.ignored, *ignored))
 
 
@@ -344,11 +225,6 @@ def _environment(config: Config) -> Config:
 
 def _and(first: str | None, second: str) -> str:
     return f"{first} and {second}" if first else second
-
-
-def _fits_a_header(key: str) -> bool:
-    """Whether an API key can be sent at all: HTTP headers carry visible ASCII."""
-    return key.isascii() and key.isprintable() and key != "" and " " not in key
 
 
 def _same_server(one: str, other: str) -> bool:

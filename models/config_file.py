@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -11,39 +12,52 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
-from qianda.models.config import MCP_SERVERS, SETTINGS, check_value, find_setting, read_config_file
 from qianda.models.errors import ConfigurationError
+from qianda.models.settings import MCP_SERVERS, SETTINGS, check_value, find_setting, read_config_file
 
 _HEADER = re.compile(r"^\s*\[")
 _KEY = re.compile(r"""^\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
 
 
-def read_value(key: str, text: str) -> str | bool:
+def read_value(key: str, text: str) -> str | bool | float:
     """The value that a person wrote for a setting on the command line.
 
     Args:
-        key: the setting; ``api_keys.SERVER`` for the key of a server.
+        key: the setting; ``api_keys.SERVER`` for the key of a server, ``limits.turns`` for one of the limits.
         text: what stood there.
 
     Raises:
         ConfigurationError: no such setting, or not one of its values.
     """
-    name, dot, _ = key.partition(".")
+    name, dot, part = key.partition(".")
     setting = find_setting(name, "qianda config")
     if setting.kind in ("rules", "hooks"):
         line = 'allow = ["run_command(pytest *)"]' if name == "rules" else 'before_tool = ["./check.sh"]'
         cure = f"Write them into your config.toml: [{name}] and below it {line}"
         raise ConfigurationError(f"{name} are not set by a command", cure=cure)
-    if (setting.kind == "keys") != bool(dot):
-        form = "api_keys.SERVER" if setting.kind == "keys" else name
+    form = {"keys": "api_keys.SERVER", "limits": "limits.turns"}.get(setting.kind, name)
+    if ("." in form) != bool(dot):
         raise ConfigurationError(f"{key!r} is not a setting that can be changed", cure=f"Write {form}")
     if setting.kind == "switch" and text.casefold() in ("true", "on", "yes", "false", "off", "no"):
         return text.casefold() in ("true", "on", "yes")
+    if setting.kind == "limits":
+        number = _number(text)
+        check_value(name, {part: number}, "qianda config")
+        return number
     check_value(name, {"server": text} if setting.kind == "keys" else text, "qianda config")
     return text
 
 
-def change_setting(path: Path, key: str, value: str | bool | None) -> bool:
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            return float(text)
+    return math.nan  # which fits nothing
+
+
+def change_setting(path: Path, key: str, value: str | bool | float | None) -> bool:
     """Set a value in a configuration file, or remove it.
 
     Args:
@@ -91,7 +105,7 @@ def write_checked(path: Path, text: str, wanted: dict[str, Any], what: str) -> N
     replace_file(path, text, private=any(name == MCP_SERVERS or SETTINGS[name].secret for name in wanted))
 
 
-def _with(values: dict[str, Any], key: str, value: str | bool | None) -> dict[str, Any]:
+def _with(values: dict[str, Any], key: str, value: str | bool | float | None) -> dict[str, Any]:
     table, dot, name = key.partition(".")
     if not dot:
         return _put(values, key, value)
@@ -100,7 +114,7 @@ def _with(values: dict[str, Any], key: str, value: str | bool | None) -> dict[st
     return {**values, table: _put(values.get(table, {}), name, value)}
 
 
-def _put(values: dict[str, Any], key: str, value: str | bool | None) -> dict[str, Any]:
+def _put(values: dict[str, Any], key: str, value: str | bool | float | None) -> dict[str, Any]:
     rest = {name: content for name, content in values.items() if name != key}
     return rest if value is None else {**values, key: value}
 

@@ -93,6 +93,9 @@ def test_a_key_can_be_given_unseen_on_stdin(monkeypatch: pytest.MonkeyPatch) -> 
         (["set", "thinking", "maybe"], "true or false"),
         (["set", "api_keys", "x"], "api_keys.SERVER"),
         (["set", "model.name", "x"], "Write model"),
+        (["set", "limits", "5"], "limits.turns"),
+        (["set", "limits.turns", "many"], "turns, tool_calls"),
+        (["set", "limits.steps", "5"], "turns, tool_calls"),
         (["set", "api_key", "two words"], "api_key"),
         (["set", "model", ""], "model"),
         (["get", "colour"], "Allowed: server"),
@@ -109,6 +112,25 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert captured.err.count("\n") == 1
     assert fragment in captured.err
     assert not user_config_path().exists()
+
+
+def test_limits_are_set_and_shown_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "set", "limits.turns", "20"]) == 0
+    assert main(["config", "set", "limits.cost", "0.5"]) == 0
+    assert main(["config", "unset", "limits.cost"]) == 0
+    assert read_config_file(user_config_path()) == {"limits": {"turns": 20}}
+    capsys.readouterr()
+    assert main(["config", "get", "limits.turns"]) == 0
+    assert main(["config", "get", "limits.cost"]) == 1
+    assert main(["config"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("20\n")
+    lines = [line.split(maxsplit=2) for line in out.splitlines() if line.startswith("limits.")]
+    assert lines[:3] == [
+        ["limits.turns", "20", str(user_config_path())],
+        ["limits.tool_calls", "200", "the default"],
+        ["limits.tokens", "(none)"],
+    ]
 
 
 def test_a_broken_file_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,42 @@ def test_an_untrusted_project_sets_nothing_else_and_that_is_listed(tmp_path: Pat
     assert any("server" in line and ".qianda" in line for line in config.ignored)
 
 
+@pytest.mark.parametrize(
+    ("user", "project", "effective", "refused"),
+    [
+        ("", "turns = 20", {"turns": 20}, []),
+        ("", "turns = 80", {}, ["limits.turns to 80"]),  # more than there are without it
+        ("", "depth = 4", {}, ["limits.depth to 4"]),
+        ("", "tokens = 9", {"tokens": 9}, []),
+        ("turns = 80", "turns = 70", {"turns": 70}, []),
+        ("turns = 10", "turns = 20\ncost = 0.5", {"turns": 10, "cost": 0.5}, ["limits.turns to 20"]),
+        ("seconds = 1.5", "seconds = 2", {"seconds": 1.5}, ["limits.seconds to 2"]),
+    ],
+)
+def test_an_untrusted_project_may_lower_limits_and_never_raise_them(
+    tmp_path: Path, user: str, project: str, effective: dict[str, float], refused: list[str]
+) -> None:
+    write(user_config_path(), f"[limits]\n{user}\n")
+    path = write(project_config_path(tmp_path), f"record = false\n[limits]\n{project}\n")
+    config = load_config(tmp_path)
+    assert (config.limits, config.record) == (effective, True)
+    assert config.ignored == (f"{path} sets record", *(f"{path} sets {what}" for what in refused))
+    trusted = load_config(tmp_path, trusted=True)
+    assert not trusted.record
+    assert trusted.limits == effective | {
+        name: float(bound) for name, bound in (line.split(" = ") for line in project.split("\n"))
+    }
+
+
+@pytest.mark.parametrize(
+    "bound", ["turns = 0", "turns = 1.5", "turns = true", "cost = -1", "seconds = inf", "seconds = nan", "steps = 3"]
+)
+def test_a_limit_that_is_none_is_said(tmp_path: Path, bound: str) -> None:
+    write(user_config_path(), f"[limits]\n{bound}\n")
+    with pytest.raises(ConfigurationError, match=r"limits has a value that is not allowed.*turns, tool_calls"):
+        load_config(tmp_path)
+
+
 def test_the_environment_wins_over_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(user_config_path(), 'server = "ollama"\nmodel = "a"\n')
     monkeypatch.setenv("QIANDA_SERVER", "http://gpu:8000/v1")
