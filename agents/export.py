@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -19,6 +19,7 @@ from qianda.models.messages import AssistantMessage, Message, SystemMessage, Too
 from qianda.models.rendering import render
 from qianda.models.servers import server_kinds
 from qianda.models.wire import message_body, tool_body
+from qianda.tools.secrets import redact, redact_content
 
 ExportFormat = Literal["markdown", "json", "html", "openai", "sharegpt"]
 
@@ -34,6 +35,7 @@ class Exported:
         tools: those that its last run could call.
         began: seconds since the epoch.
         messages: the conversation, without the instructions.
+        left_out: how many messages before these are not there.
     """
 
     name: str
@@ -42,10 +44,11 @@ class Exported:
     tools: tuple[ToolSchema, ...]
     began: float
     messages: tuple[Message, ...]
+    left_out: int = 0
 
 
-def export_session(journal: Journal, name: str, form: ExportFormat) -> str:
-    """A session as text.
+def export_session(journal: Journal, name: str, form: ExportFormat, *, most: int | None = None) -> str:
+    """A session as text, without what is known as a secret.
 
     Args:
         journal: the record.
@@ -53,11 +56,28 @@ def export_session(journal: Journal, name: str, form: ExportFormat) -> str:
         form: ``markdown`` and ``html`` to be read, ``json`` with all that is in the conversation; ``openai``
             (messages and tools) and ``sharegpt`` (calls as Qwen's templates write them) are a line of JSON each, for
             training.
+        most: about how many bytes of messages at most: the last ones; None for all.
 
     Raises:
         ConfigurationError: there is no such session.
     """
-    return _FORMS[form](_read(journal, name))
+    session = _read(journal, name)
+    return _FORMS[form](session if most is None else _end_of(session, most))
+
+
+def _end_of(session: Exported, most: int) -> Exported:
+    kept = len(session.messages)
+    while kept and (most := most - len(orjson.dumps(session.messages[kept - 1]))) >= 0:
+        kept -= 1
+    return replace(session, messages=session.messages[kept:], left_out=kept)
+
+
+def _without_secrets(message: Message) -> Message:
+    changed: dict[str, Any] = {"content": redact_content(message.content)}
+    if isinstance(message, AssistantMessage):
+        calls = tuple(replace(call, arguments=redact(call.arguments)) for call in message.tool_calls)
+        changed |= {"reasoning": redact(message.reasoning), "tool_calls": calls}
+    return replace(message, **changed)
 
 
 def _read(journal: Journal, name: str) -> Exported:
@@ -69,22 +89,25 @@ def _read(journal: Journal, name: str) -> Exported:
     began = 0.0
     for run_id in runs:
         records = list(journal.records(run_id))
-        messages += closed(from_records(records))
+        messages += map(_without_secrets, closed(from_records(records)))
         began = began or records[0].time
         notes |= {record.kind: orjson.loads(record.data) for record in records if record.kind in ("start", "setup")}
     setup = notes.get("setup", {"instructions": "", "tools": []})
     tools = tuple(ToolSchema(**tool) for tool in setup["tools"])
-    return Exported(name, notes["start"].get("model") or "", setup["instructions"], tools, began, tuple(messages))
+    told = redact(setup["instructions"])
+    return Exported(name, notes["start"].get("model") or "", told, tools, began, tuple(messages))
 
 
 def _json(session: Exported) -> str:
-    return (
-        json.dumps({"format": "qianda-session", "version": 1, **asdict(session)}, ensure_ascii=False, indent=2) + "\n"
-    )
+    about = {"format": "qianda-session", "version": 1, **asdict(session)}
+    if not session.left_out:
+        del about["left_out"]
+    return json.dumps(about, ensure_ascii=False, indent=2) + "\n"
 
 
 def _markdown(session: Exported) -> str:
     lines = [f"# {session.name}", "", f"{_when(session)} · {session.model}"]
+    lines += ["", f"({session.left_out} messages before these are left out)"] if session.left_out else []
     for message in session.messages:
         lines += ["", f"## {_TITLES[message.role]}", ""]
         if isinstance(message, ToolMessage):

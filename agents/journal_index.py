@@ -141,8 +141,41 @@ def find_session(journal: SQLiteJournal, name: str, workspace: Path | None = Non
     raise ConfigurationError(f"There is no session {name}", cure="See them: qianda sessions list")
 
 
-def search(journal: SQLiteJournal, words: str, *, limit: int = 20) -> list[Found]:
+def changes_since(journal: SQLiteJournal, last: int | None) -> tuple[int, int, list[str]]:
+    """What was recorded since the last look: where it ends now, how many runs there are, and the sessions.
+
+    Args:
+        journal: the record.
+        last: where it ended at the last look; None at the first, which finds no session changed.
+    """
+    query = f"SELECT DISTINCT session FROM run JOIN record USING (run_id) WHERE record.id > ? AND {_OUTERMOST}"  # noqa: S608 -- ours
+    with journal.reading() as db:
+        end, runs = db.execute("SELECT (SELECT coalesce(max(id), 0) FROM record), count(*) FROM run").fetchone()
+        names = [] if last is None else [row[0] for row in db.execute(query, (last,))]
+    return end, runs, names
+
+
+def rename_session(journal: SQLiteJournal, name: str, new: str) -> None:
+    """Call a session by another name.
+
+    Raises:
+        ConfigurationError: the name is taken.
+        JournalError: the record cannot be written.
+    """
+    if journal.runs(new):
+        raise ConfigurationError(f"There is a session {new!r} already", cure="Choose another name")
+    with journal.batch(), journal.reading() as db:
+        db.execute("UPDATE run SET session = ? WHERE session = ?", (new, name))
+
+
+def search(journal: SQLiteJournal, words: str, *, workspace: Path | None = None, limit: int = 20) -> list[Found]:
     """Where all these words occur in a prompt, a reply or a result, the newest first; any language.
+
+    Args:
+        journal: the record.
+        words: what is looked for.
+        workspace: only in runs in this folder.
+        limit: how many places at most.
 
     Raises:
         JournalError: the SQLite of this Python has no full-text search.
@@ -155,14 +188,17 @@ def search(journal: SQLiteJournal, words: str, *, limit: int = 20) -> list[Found
     long = " AND ".join('"{}"'.format(term.replace('"', '""')) for term in terms if len(term) > 2)
     short = [term for term in terms if len(term) <= 2]
     conditions = ["found MATCH ?"] * bool(long) + ["found_content.c0 LIKE '%' || ? || '%'"] * len(short)
+    conditions += ["run.workspace = ?"] * bool(workspace)
+    place = "found.rowid" if long else "found_content.id"  # the index gives its rows in this order, and stops
     query = (
         "SELECT run.session, record.run_id, record.kind, record.time, found_content.c0 FROM "  # noqa: S608 -- ours
         f"{'found JOIN found_content ON found.rowid = found_content.id' if long else 'found_content'} "
         "JOIN record ON record.id = found_content.id JOIN run ON run.run_id = record.run_id "
-        f"WHERE {' AND '.join(conditions)} ORDER BY found_content.id DESC LIMIT ?"
+        f"WHERE {' AND '.join(conditions)} ORDER BY {place} DESC LIMIT ?"
     )
     with journal.reading() as db:
-        rows = db.execute(query, (*filter(None, [long]), *short, limit)).fetchall()
+        given = (*filter(None, [long]), *short, *([str(workspace)] if workspace else []), limit)
+        rows = db.execute(query, given).fetchall()
     return [Found(*where, snippet=_snippet(text, terms[0])) for *where, text in rows]
 
 

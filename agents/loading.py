@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -175,3 +175,9 @@ def agent_limits(agent: AgentDefinition, limits: Limits | None) -> Limits:
         return Limits(**wanted)
     given = {name: getattr(limits, name) for name in wanted}
     return replace(limits, **{name: min(wanted[name], given[name] or wanted[name]) for name in wanted})
+
+
+def lowered(agent: AgentDefinition, bounds: Mapping[str, float]) -> AgentDefinition:
+    """The agent with no more of each limit than the settings say."""
+    lower = {name: min(bound, agent.limits.get(name, bound)) for name, bound in bounds.items()}
+    return replace(agent, limits={**agent.limits, **lower})

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qianda.cli import acp
+from qianda.cli import serve as serving
 from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
 from qianda.cli.groups import agents_app, config_app, models_app
 from qianda.cli.mcp import mcp_app
@@ -22,7 +22,6 @@ from qianda.cli.options import (
     CostOption,
     EffortOption,
     FolderOption,
-    Host,
     JSONOption,
     KeyOption,
     MCPOption,
@@ -42,6 +41,7 @@ from qianda.cli.options import (
     YesOption,
     chosen_limits,
     chosen_permissions,
+    chosen_record,
     chosen_session,
     chosen_thinking,
 )
@@ -123,16 +123,25 @@ def chat_command(
     cwd: FolderOption = ".",
     session: SessionOption = None,
     go_on: ContinueOption = False,
+    record: RecordOption = None,
     plan: PlanOption = False,
+    max_turns: TurnsOption = None,
+    max_tool_calls: CallsOption = None,
+    max_tokens: TokensOption = None,
+    max_cost: CostOption = None,
+    max_seconds: SecondsOption = None,
     version: Annotated[  # noqa: ARG001  # read by its callback
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> int:
     """The agent framework for Qwen. Without a command: chat in the terminal."""
+    limits = chosen_limits(
+        turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
+    )
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
         boxed = (sandbox is not None, network is not None)
-        named = (agent, tools, server, model, api_key_env, mcp, session, go_on, plan)
+        named = (agent, tools, server, model, api_key_env, mcp, session, go_on, plan, limits, record is not None)
         if any((*named, *thought, permissions, yes, allow, *boxed, cwd != ".")):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
@@ -153,6 +162,8 @@ def chat_command(
         mcp=tuple(mcp or ()),
         workspace=open_workspace(cwd),
         plan=plan,
+        limits=limits,
+        record=chosen_record(record, session=go_on or session is not None),
     )
     return chat(choices, session=chosen_session(session, choices.workspace, go_on=go_on))
 
@@ -207,7 +218,7 @@ def run_command(
     cwd: FolderOption = ".",
     session: SessionOption = None,
     go_on: ContinueOption = False,
-    no_record: RecordOption = False,
+    record: RecordOption = None,
     plan: PlanOption = False,
     max_turns: TurnsOption = None,
     max_tool_calls: CallsOption = None,
@@ -240,10 +251,8 @@ def run_command(
         limits=chosen_limits(
             turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
         ),
-        record=not no_record,
+        record=chosen_record(record, session=go_on or session is not None),
     )
-    if no_record and (session is not None or go_on):
-        raise typer.BadParameter("--no-record goes with neither --session nor --continue")
     return run(
         choices,
         prompt=prompt,
@@ -289,63 +298,7 @@ app.add_typer(mcp_app, name="mcp")
 app.add_typer(models_app, name="models")
 
 
-@app.command(
-    epilog="""\b
-Examples:
-  qianda serve files
-  qianda serve files shell --cwd ~/project
-  qianda serve my_tools.py --read-only
-  qianda serve --agent coder --permissions ask
-  qianda serve files --http 8000
-  qianda serve files --config-for claude-desktop""",
-)
-def serve(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="files, shell, …, or a Python file with @tool functions.")
-    ] = None,
-    *,
-    agent: Annotated[
-        list[str] | None, typer.Option("--agent", metavar="NAME", help="An agent or its file, as a tool; repeatable.")
-    ] = None,
-    server: ServerOption = None,
-    model: ModelOption = None,
-    permissions: PermissionsOption = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Only what changes nothing.")] = False,
-    http: Annotated[
-        str | None, typer.Option("--http", metavar="[HOST:]PORT", help="Over HTTP; else on stdin and stdout.")
-    ] = None,
-    token_env: Annotated[
-        str | None, typer.Option("--token-env", metavar="NAME", help="Variable that holds the token; else a new one.")
-    ] = None,
-    oauth: Annotated[
-        str | None, typer.Option("--oauth", metavar="URL", help="Take the access tokens of this issuer instead.")
-    ] = None,
-    public_url: Annotated[
-        str | None, typer.Option("--public-url", metavar="URL", help="The address that clients use.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Load Python files again when they change.")] = False,
-    config_for: Annotated[
-        Host | None, typer.Option("--config-for", help="Print the settings of a host, and stop.")
-    ] = None,
-    cwd: FolderOption = ".",
-) -> int:
-    """Serve tools and agents over MCP."""
-    from qianda.cli import serve as serving
-
-    said = serving.Serving(
-        targets=targets or (),
-        agents=agent or (),
-        choices=Choices(server=server, model=model, permissions=permissions, workspace=open_workspace(cwd)),
-        read_only=read_only,
-        http=http,
-        token_env=token_env,
-        oauth=oauth,
-        public_url=public_url,
-        watch=watch,
-    )
-    if config_for is None:
-        return serving.serve(said)
-    return serving.show_config(config_for, said)
+app.command("serve", epilog=serving.EXAMPLES)(serving.serve_command)
 
 
 @app.command(
@@ -397,5 +350,4 @@ def _names(options: list[str] | None) -> tuple[str, ...]:
 
 app.add_typer(sessions_app, name="sessions")
 app.command("resume", epilog=EXAMPLES)(resume_command)
-app.command("acp", epilog=acp.EXAMPLES)(acp.acp_command)
 app.command("web", epilog=WEB_EXAMPLES, context_settings=PASS_ON)(web_command)

@@ -48,7 +48,7 @@ class Choices:
         mcp: commands of MCP servers.
         limits: fields of ``Limits``; they win over the agent's own.
         plan: the model plans first.
-        record: whether runs are recorded.
+        record: whether runs are recorded, or None.
     """
 
     workspace: Path = field(default_factory=Path.cwd)
@@ -65,7 +65,7 @@ class Choices:
     mcp: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
     plan: bool = False
-    record: bool = True
+    record: bool | None = None
 
 
 def open_workspace(folder: str) -> Path:
@@ -144,13 +144,16 @@ async def open_agent(
     Raises:
         QiandaError: the settings are wrong, or no model can be reached.
     """
+    from qianda.agents.journal import open_journal
     from qianda.agents.library import DEFAULT, find_agent
-    from qianda.agents.loading import load_agent
+    from qianda.agents.loading import load_agent, lowered
 
     definition = chosen_permissions(choices, find_agent(choices.agent or DEFAULT, choices.workspace, notify=notify))
-    definition = replace(definition, limits={**definition.limits, **choices.limits})
     tools = chosen_tools(choices)
     config = load_settings(choices.workspace)
+    definition = lowered(definition, config.limits)
+    definition = replace(definition, limits={**definition.limits, **choices.limits})
+    recorded = config.record if choices.record is None else choices.record
     servers = _mcp_servers(choices, notify)
     for line in config.ignored:
         notify(f"{line}, which is not used until you say: qianda trust")
@@ -174,7 +177,7 @@ async def open_agent(
         approve=approve,
         ask=ask,
         hooks=_hooks(config),
-        journal=open_record(stack, notify) if choices.record else None,
+        journal=open_record(stack, notify) if recorded else open_journal(None),
         plan=choices.plan,
     )
     _say_what_fits_nothing(choices.allow, list(agent.tools), notify)

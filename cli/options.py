@@ -118,7 +118,10 @@ CostOption = Annotated[
 SecondsOption = Annotated[
     float | None, typer.Option("--max-seconds", min=0, metavar="N", help="Time at most, questions to you included.")
 ]
-RecordOption = Annotated[bool, typer.Option("--no-record", help="Do not record this run.")]
+RecordOption = Annotated[
+    bool | None,
+    typer.Option("--record/--no-record", help="Record this, or do not.", show_default=False),
+]
 
 
 def chosen_permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:
@@ -146,6 +149,17 @@ def chosen_session(session: str | None, workspace: Path, *, go_on: bool) -> str 
     from qianda.cli.sessions import last_session
 
     return last_session(workspace)
+
+
+def chosen_record(record: bool | None, *, session: bool) -> bool | None:
+    """Whether to record; None leaves it to the settings. What goes on with a conversation is recorded.
+
+    Raises:
+        BadParameter: it should not be.
+    """
+    if session and record is False:
+        raise typer.BadParameter("--no-record goes with neither --session nor --continue")
+    return session or record
 
 
 def chosen_thinking(thinking: bool | None, effort: Effort | None, budget: int | None) -> Thinking | bool | None:

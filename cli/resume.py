@@ -13,14 +13,21 @@ from qianda.cli.opening import Choices
 from qianda.cli.options import (
     AgentOption,
     AllowOption,
+    CallsOption,
+    CostOption,
     JSONOption,
     KeyOption,
     MCPOption,
     ModelOption,
     PermissionsOption,
+    PlanOption,
+    SecondsOption,
     ServerOption,
+    TokensOption,
     ToolsOption,
+    TurnsOption,
     YesOption,
+    chosen_limits,
     chosen_permissions,
 )
 
@@ -28,7 +35,9 @@ EXAMPLES = """\b
 Examples:
   qianda resume last                 goes on where the last run was interrupted
   qianda resume trip                 a finished one: chat in it
-  qianda resume trip "And Berlin?"   one more prompt in it"""
+  qianda resume trip "And Berlin?"   one more prompt in it
+  qianda resume last --max-turns 99  after a limit stopped it
+  qianda resume last --plan          nothing more is changed until you accept a plan"""
 
 
 def resume_command(
@@ -44,6 +53,12 @@ def resume_command(
     yes: YesOption = False,
     allow: AllowOption = None,
     mcp: MCPOption = None,
+    plan: PlanOption = False,
+    max_turns: TurnsOption = None,
+    max_tool_calls: CallsOption = None,
+    max_tokens: TokensOption = None,
+    max_cost: CostOption = None,
+    max_seconds: SecondsOption = None,
     json: JSONOption = False,
 ) -> int:
     """Go on with what was interrupted; nothing that was done is done again."""
@@ -68,6 +83,11 @@ def resume_command(
         allow=tuple(allow or ()),
         mcp=tuple(mcp or ()),
         workspace=_workspace(session.workspace),
+        plan=plan,
+        limits=chosen_limits(
+            turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
+        ),
+        record=True,
     )
     output = Output(json=json)
     if prompt is not None:

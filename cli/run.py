@@ -90,7 +90,7 @@ def resume(choices: Choices, run_id: str, output: Output) -> int:
 
 
 async def _run(choices: Choices, begin: Callable[[Agent], Run], output: Output) -> int:
-    watcher = _Watcher(output, recorded=choices.record)
+    watcher = _Watcher(output)
     with ExitStack() as stack:
         agent = await open_agent(choices, stack=stack, notify=_silent if output.quiet else complain)
         if (await agent.endpoint()).demo and not (output.quiet or output.json):
@@ -99,14 +99,13 @@ async def _run(choices: Choices, begin: Callable[[Agent], Run], output: Output) 
             with _interrupting(run, watcher.approval):
                 async for event in run:
                     await watcher.watch(event, run)
-            return await watcher.finish(run)
+            return await watcher.finish(run, recorded=agent.record().lasting)
 
 
 class _Watcher:
     """Shows a run's events in the way that was asked for, and knows how it ended."""
 
-    def __init__(self, output: Output, *, recorded: bool) -> None:
-        self._recorded = recorded
+    def __init__(self, output: Output) -> None:
         terminal = Terminal.current()
         self._output = output
         self._terminal = terminal
@@ -155,8 +154,12 @@ class _Watcher:
             case _:
                 pass
 
-    async def finish(self, run: Run) -> int:
+    async def finish(self, run: Run, *, recorded: bool) -> int:
         """Write what is left to be written.
+
+        Args:
+            run: which has ended.
+            recorded: and can be gone on with.
 
         Returns:
             The exit code.
@@ -176,7 +179,7 @@ class _Watcher:
         if result.finish == "cancelled":
             complain(
                 f"Interrupted; what was done is recorded, to go on: qianda resume {run.id}"
-                if self._recorded
+                if recorded
                 else "Interrupted"
             )
             return INTERRUPTED

@@ -9,14 +9,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from qianda.cli.opening import Choices, chosen_rules, chosen_sandbox, load_settings
-from qianda.cli.options import Host
+from qianda.cli.opening import Choices, chosen_rules, chosen_sandbox, load_settings, open_workspace, record_path
+from qianda.cli.options import FolderOption, Host, ModelOption, PermissionsOption, ServerOption
 from qianda.models.errors import ConfigurationError
 
+EXAMPLES = """\b
+Examples:
+  qianda serve files
+  qianda serve files shell --cwd ~/project
+  qianda serve my_tools.py --read-only
+  qianda serve --agent coder --permissions ask
+  qianda serve --sessions
+  qianda serve files --http 8000
+  qianda serve files --config-for claude-desktop"""
 _PLACES: dict[Host, str] = {
     "claude-desktop": "claude_desktop_config.json (Settings, Developer, Edit Config)",
     "cursor": ".cursor/mcp.json of the project, or ~/.cursor/mcp.json",
@@ -36,6 +45,7 @@ class Serving:
         agents: names and files of agents.
         choices: workspace, server, model and permissions of the agents.
         read_only: only what changes nothing.
+        sessions: recorded conversations, as resources.
         http: where to listen, or None for stdio.
         token_env: the variable with the token.
         oauth: the issuer of tokens.
@@ -47,11 +57,62 @@ class Serving:
     agents: Sequence[str]
     choices: Choices
     read_only: bool
+    sessions: bool
     http: str | None
     token_env: str | None
     oauth: str | None
     public_url: str | None
     watch: bool
+
+
+def serve_command(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="files, shell, …, or a Python file with @tool functions.")
+    ] = None,
+    *,
+    agent: Annotated[
+        list[str] | None, typer.Option("--agent", metavar="NAME", help="An agent or its file, as a tool; repeatable.")
+    ] = None,
+    server: ServerOption = None,
+    model: ModelOption = None,
+    permissions: PermissionsOption = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Only what changes nothing.")] = False,
+    sessions: Annotated[
+        bool,
+        typer.Option("--sessions", help="Show clients all your recorded conversations, of every folder, as resources."),
+    ] = False,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="[HOST:]PORT", help="Over HTTP; else on stdin and stdout.")
+    ] = None,
+    token_env: Annotated[
+        str | None, typer.Option("--token-env", metavar="NAME", help="Variable that holds the token; else a new one.")
+    ] = None,
+    oauth: Annotated[
+        str | None, typer.Option("--oauth", metavar="URL", help="Take the access tokens of this issuer instead.")
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="The address that clients use.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Load Python files again when they change.")] = False,
+    config_for: Annotated[
+        Host | None, typer.Option("--config-for", help="Print the settings of a host, and stop.")
+    ] = None,
+    cwd: FolderOption = ".",
+) -> int:
+    """Serve tools and agents over MCP."""
+    said = Serving(
+        targets=targets or (),
+        agents=agent or (),
+        choices=Choices(server=server, model=model, permissions=permissions, workspace=open_workspace(cwd)),
+        read_only=read_only,
+        sessions=sessions,
+        http=http,
+        token_env=token_env,
+        oauth=oauth,
+        public_url=public_url,
+        watch=watch,
+    )
+    return serve(said) if config_for is None else show_config(config_for, said)
 
 
 def serve(serving: Serving) -> int:
@@ -83,6 +144,8 @@ def serve(serving: Serving) -> int:
         read_only=serving.read_only,
         sandbox=chosen_sandbox(choices, config),
         agent_options=options,
+        limits=config.limits,
+        sessions=record_path() if serving.sessions else None,
     )
     asyncio.run(start(offer, http=http, watch=serving.watch))
     return 0
@@ -96,7 +159,8 @@ def show_config(host: Host, serving: Serving) -> int:
     """
     from qianda.mcp_servers import load_targets
 
-    load_targets(serving.targets, agents=serving.agents, workspace=serving.choices.workspace)
+    if serving.targets or serving.agents or not serving.sessions:
+        load_targets(serving.targets, agents=serving.agents, workspace=serving.choices.workspace)
     typer.echo(json.dumps(_config(host, serving), indent=2, ensure_ascii=False))
     typer.echo(f"This goes into {_PLACES[host]}", err=True)
     if serving.http is not None and host in ("cursor", "vscode", "qwen-code"):
@@ -118,6 +182,7 @@ def _command(serving: Serving) -> dict[str, Any]:
     words = ["-m", "qianda", "serve", *[_whole(target) for target in serving.targets]]
     words += [word for agent in serving.agents for word in ("--agent", _whole(agent))]
     words += ["--read-only"] if serving.read_only else []
+    words += ["--sessions"] if serving.sessions else []
     words += ["--watch"] if serving.watch else []
     for option in ("server", "model", "permissions"):
         if (value := getattr(choices, option)) is not None:

@@ -19,18 +19,24 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ToolsListChanged,
+)
 
 from qianda.agents.definition import AgentDefinition
-from qianda.mcp_servers.agent_tool import OUTPUT, AgentTool
+from qianda.mcp_servers.resources import Source, Sources
 from qianda.mcp_servers.rounds import Call, Rounds, connection_key
-from qianda.mcp_servers.workspace_files import TEMPLATE, WorkspaceFiles
+from qianda.mcp_servers.wire import blocks, wire_tool
+from qianda.mcp_servers.workspace_files import WorkspaceFiles
 from qianda.models.errors import ToolError
-from qianda.models.messages import Content, MediaPart, TextPart
 from qianda.tools import Context, Tool, ToolResult
 from qianda.tools.sandbox import Sandbox, SandboxMode
 
-MOST_LISTENERS = 1_000  # connections of the older era that are told of changed tools
+MOST_LISTENERS = 1_000  # connections of the older era that are told of changes
 _Request = ServerRequestContext["Life", Any]
 
 
@@ -45,6 +51,7 @@ class Life:
         self.stack = stack
         self.rounds = Rounds()
         self.listeners: dict[str, ServerSession] = {}
+        self.subscribed: dict[tuple[str, str], ServerSession] = {}  # by connection and address
 
 
 class ToolServer(Server["Life"]):
@@ -58,6 +65,7 @@ class ToolServer(Server["Life"]):
         sandbox: what their commands run in, as for ``Agent``.
         files: offer the workspace's files as resources too.
         presets: agents whose instructions it offers as prompts.
+        resources: more of them.
     """
 
     def __init__(
@@ -68,11 +76,14 @@ class ToolServer(Server["Life"]):
         sandbox: Sandbox | SandboxMode = "auto",
         files: bool = False,
         presets: Sequence[AgentDefinition] = (),
+        resources: Sequence[Source] = (),
     ) -> None:
         self.tools = {tool.name: tool for tool in tools}
         self._inside = Context(workspace=workspace, sandbox=Sandbox.of(sandbox, workspace))
         self._presets = {preset.name: preset for preset in presets}
-        self._files = WorkspaceFiles(workspace)
+        sources: list[Source] = [*([WorkspaceFiles(workspace)] if files else ()), *resources]
+        self._resources = Sources(sources)
+        self._changing = bool(resources)
         self._lives: set[Life] = set()
         self._bus = InMemorySubscriptionBus()
         super().__init__(
@@ -83,14 +94,17 @@ class ToolServer(Server["Life"]):
             on_list_tools=self.on_list_tools,
             on_call_tool=self.on_call_tool,
             on_subscriptions_listen=ListenHandler(self._bus),
-            on_list_resources=self.on_list_resources if files else None,
-            on_list_resource_templates=self.on_list_resource_templates if files else None,
-            on_read_resource=self.on_read_resource if files else None,
+            on_list_resources=self.on_list_resources if sources else None,
+            on_list_resource_templates=self.on_list_resource_templates if sources else None,
+            on_read_resource=self.on_read_resource if sources else None,
             on_list_prompts=self.on_list_prompts if presets else None,
             on_get_prompt=self.on_get_prompt if presets else None,
         )
         # Not by the constructor: there it warns that this is gone in the newer era.
         self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _set_level)
+        if resources:
+            self.add_request_handler("resources/subscribe", types.SubscribeRequestParams, _subscribe)
+            self.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, _unsubscribe)
 
     async def set_tools(self, tools: Sequence[Tool]) -> None:
         """Offer other tools from now on, and tell the clients."""
@@ -100,26 +114,41 @@ class ToolServer(Server["Life"]):
             for session in list(life.listeners.values()):
                 await session.send_tool_list_changed()
 
+    async def say_changed(self, addresses: Sequence[str], *, others: bool) -> None:
+        """Tell the clients of changed resources.
+
+        Args:
+            addresses: of those whose content is another.
+            others: there are other resources now.
+        """
+        for address in addresses:
+            await self._bus.publish(ResourceUpdated(uri=address))
+        if others:
+            await self._bus.publish(ResourcesListChanged())
+        changed = set(addresses)
+        for life in self._lives:
+            for (_, address), session in list(life.subscribed.items()):
+                if address in changed:
+                    await session.send_resource_updated(address)
+            for session in list(life.listeners.values()) if others else ():
+                await session.send_resource_list_changed()
+
     def create_initialization_options(
         self,
         notification_options: NotificationOptions | None = None,
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """What it says of itself to clients of the older era: its tools may change."""
-        options = notification_options or NotificationOptions(tools_changed=True)
+        """What it says of itself to clients of the older era: its tools may change, and some resources."""
+        options = notification_options or NotificationOptions(tools_changed=True, resources_changed=self._changing)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
     async def on_list_tools(
         self, context: _Request, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         """List all tools; who asks is told when they change."""
-        listeners = context.lifespan_context.listeners
-        if context.session.can_send_request:
-            listeners[connection_key(context)] = context.session
-            if len(listeners) > MOST_LISTENERS:
-                del listeners[next(iter(listeners))]
-        return types.ListToolsResult(tools=[_wire_tool(tool) for tool in self.tools.values()])
+        _listen(context)
+        return types.ListToolsResult(tools=[wire_tool(tool) for tool in self.tools.values()])
 
     async def on_call_tool(
         self, context: _Request, params: types.CallToolRequestParams
@@ -160,26 +189,27 @@ class ToolServer(Server["Life"]):
             finally:
                 progress.stop()
         return types.CallToolResult(
-            content=_blocks(result.content), structured_content=call.structured, is_error=result.failed
+            content=blocks(result.content), structured_content=call.structured, is_error=result.failed
         )
 
     async def on_list_resources(
-        self, _context: _Request, params: types.PaginatedRequestParams | None
+        self, context: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        """List files of the workspace, a page at a time."""
-        return await self._files.page(params.cursor if params else None)
+        """List resources, a page at a time; who asks is told when there are others."""
+        _listen(context)
+        return await self._resources.page(params.cursor if params else None)
 
     async def on_list_resource_templates(
         self, _context: _Request, _params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
-        """Say how the address of a file is written."""
-        return types.ListResourceTemplatesResult(resource_templates=[TEMPLATE])
+        """Say how the addresses of resources are written."""
+        return types.ListResourceTemplatesResult(resource_templates=self._resources.templates)
 
     async def on_read_resource(
         self, context: _Request, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult | types.InputRequiredResult:
-        """Read a file of the workspace."""
-        return await self._files.read(str(params.uri), context.protocol_version)
+        """Read a resource."""
+        return await self._resources.read(str(params.uri), context.protocol_version)
 
     async def on_list_prompts(
         self, _context: _Request, _params: types.PaginatedRequestParams | None
@@ -218,6 +248,28 @@ class ToolServer(Server["Life"]):
                 yield life
             finally:
                 self._lives.discard(life)
+
+
+def _listen(context: _Request) -> None:
+    """Have a client of the older era told of changes."""
+    if context.session.can_send_request:
+        _keep(context.lifespan_context.listeners, connection_key(context), context.session)
+
+
+async def _subscribe(context: _Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
+    _keep(context.lifespan_context.subscribed, (connection_key(context), str(params.uri)), context.session)
+    return types.EmptyResult()
+
+
+async def _unsubscribe(context: _Request, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+    context.lifespan_context.subscribed.pop((connection_key(context), str(params.uri)), None)
+    return types.EmptyResult()
+
+
+def _keep(kept: dict[Any, ServerSession], key: object, session: ServerSession) -> None:
+    kept[key] = session
+    if len(kept) > MOST_LISTENERS:
+        del kept[next(iter(kept))]
 
 
 async def _set_level(context: _Request, params: types.SetLevelRequestParams) -> types.EmptyResult:
@@ -260,38 +312,3 @@ class _Progress:
             texts, self._texts = self._texts, []
             self._count += len(texts)
             await self._call.report_progress(self._count, message="\n".join(texts))
-
-
-def _wire_tool(tool: Tool) -> types.Tool:
-    return types.Tool(
-        name=tool.name,
-        description=tool.schema.description,
-        input_schema=tool.schema.parameters,
-        output_schema=OUTPUT if isinstance(tool, AgentTool) else None,
-        annotations=types.ToolAnnotations(
-            read_only_hint=tool.read_only,
-            idempotent_hint=tool.idempotent,
-            destructive_hint=tool.destructive,
-            open_world_hint=tool.open_world,
-        ),
-    )
-
-
-def _blocks(content: Content) -> list[types.ContentBlock]:
-    if isinstance(content, str):
-        return [types.TextContent(text=content)]
-    return [types.TextContent(text=part.text) if isinstance(part, TextPart) else _media(part) for part in content]
-
-
-def _media(part: MediaPart) -> types.ContentBlock:
-    head, separator, data = part.url.partition(";base64,")
-    if not (separator and head.startswith("data:")):
-        return types.ResourceLink(name=part.type, uri=part.url)
-    mime = head.removeprefix("data:")
-    if part.type == "image":
-        return types.ImageContent(data=data, mime_type=mime)
-    if part.type == "audio":
-        return types.AudioContent(data=data, mime_type=mime)
-    return types.EmbeddedResource(
-        resource=types.BlobResourceContents(uri="attachment:video", mime_type=mime, blob=data)
-    )

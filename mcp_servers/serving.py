@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qianda.mcp_servers.targets import load_targets, presets
-from qianda.models.errors import ConfigurationError
+from qianda.models.errors import ConfigurationError, JournalError
 from qianda.tools.named import python_file
 from qianda.tools.sandbox import Sandbox, SandboxMode
 from qianda.tools.tool import Tool
 
 if TYPE_CHECKING:
     from qianda.mcp_servers.http import Listening
+    from qianda.mcp_servers.recorded_sessions import RecordedSessions
     from qianda.mcp_servers.server import ToolServer
 
 _EVERY = 1.0  # seconds between looks at the files
@@ -38,6 +39,8 @@ class Offer:
         read_only: offer only what changes nothing.
         sandbox: what commands run in, as for ``Agent``.
         agent_options: arguments for ``load_agent``: server, model, permissions.
+        limits: of the settings; agents have no more.
+        sessions: the record whose conversations are shown to clients, or None.
     """
 
     targets: Sequence[str] = ()
@@ -46,6 +49,8 @@ class Offer:
     read_only: bool = False
     sandbox: Sandbox | SandboxMode = "auto"
     agent_options: dict[str, Any] = field(default_factory=dict[str, Any])
+    limits: Mapping[str, float] = field(default_factory=dict[str, float])
+    sessions: Path | None = None
 
     def tools(self) -> list[Tool]:
         """The tools, loaded now.
@@ -53,12 +58,15 @@ class Offer:
         Raises:
             ConfigurationError: there is nothing to serve, or something of it fails.
         """
+        if self.sessions is not None and not (self.targets or self.agents):
+            return []
         return load_targets(
             self.targets,
             read_only=self.read_only,
             agents=self.agents,
             workspace=self.workspace,
             options={"sandbox": self.sandbox, **self.agent_options},
+            limits=self.limits,
         )
 
     def files(self) -> list[Path]:
@@ -84,17 +92,24 @@ async def serve(offer: Offer, *, http: Listening | None = None, watch: bool = Fa
         raise ConfigurationError(f"The workspace {folder} is not a folder")
     # Before the user's file, whose folder goes in front of the import path.
     from qianda.mcp_servers.http import serve_http
+    from qianda.mcp_servers.recorded_sessions import RecordedSessions
     from qianda.mcp_servers.server import ToolServer
     from qianda.mcp_servers.stdio import serve_stdio
 
+    sessions = None if offer.sessions is None else RecordedSessions(offer.sessions)
     server = ToolServer(
         offer.tools(),
         workspace=folder,
         sandbox=offer.sandbox,
         files="files" in offer.targets,
         presets=presets(folder),
+        resources=[] if sessions is None else [sessions],
     )
-    async with _watching(offer, server) if watch else contextlib.nullcontext():
+    async with contextlib.AsyncExitStack() as stack:
+        if watch:
+            await stack.enter_async_context(_beside(watch_files(offer, server)))
+        if sessions is not None:
+            await stack.enter_async_context(_beside(watch_sessions(sessions, server)))
         if http is None:
             await serve_stdio(server)
         else:
@@ -102,8 +117,8 @@ async def serve(offer: Offer, *, http: Listening | None = None, watch: bool = Fa
 
 
 @contextlib.asynccontextmanager
-async def _watching(offer: Offer, server: ToolServer) -> AsyncGenerator[None]:
-    task = asyncio.create_task(watch_files(offer, server))
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -134,12 +149,31 @@ async def watch_files(offer: Offer, server: ToolServer, *, say: Callable[[str], 
             await server.set_tools(tools)
 
 
+async def watch_sessions(sessions: RecordedSessions, server: ToolServer) -> None:
+    """Tell the clients what other processes record.
+
+    Args:
+        sessions: what is served.
+        server: who serves it.
+    """
+    known = None
+    while True:
+        if (now := sessions.stamp()) != known:
+            known = now
+            with contextlib.suppress(JournalError):  # who reads it is told
+                addresses, others = await sessions.changed()
+                await server.say_changed(addresses, others=others)
+        await asyncio.sleep(_EVERY)
+
+
 def _stamps(offer: Offer) -> list[tuple[int, int] | None]:
-    stamps: list[tuple[int, int] | None] = []
-    for path in offer.files():
-        try:
-            about = path.stat()
-            stamps.append((about.st_mtime_ns, about.st_size))
-        except OSError:
-            stamps.append(None)
-    return stamps
+    return [stamp(path) for path in offer.files()]
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """When a file was changed last, in nanoseconds, and its size; None when it is not there."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ def load_targets(
     agents: Sequence[str] = (),
     workspace: Path | None = None,
     options: dict[str, Any] | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> list[Tool]:
     """The tools that some targets and agents stand for.
 
@@ -36,6 +37,7 @@ def load_targets(
         agents: names of agents, and paths of their files; each is a tool ``ask_NAME``.
         workspace: the folder that agents work in.
         options: arguments for ``load_agent``.
+        limits: agents have no more of each.
 
     Raises:
         ConfigurationError: a target is unknown, a file fails, two tools have one name, or no tool is left.
@@ -56,7 +58,8 @@ def load_targets(
         _add(tools, found, target)
     kept = {name: tool for name, tool in tools.items() if tool.read_only or not read_only}
     for agent in dict.fromkeys(agents):
-        _add(kept, [_agent_tool(agent, workspace or Path.cwd(), options or {}, read_only=read_only)], agent)
+        found = _agent_tool(agent, workspace or Path.cwd(), options or {}, limits or {}, read_only=read_only)
+        _add(kept, [found], agent)
     if not kept:
         raise ConfigurationError(
             f"No tool of {', '.join(targets)} only reads, so nothing is left to serve",
@@ -81,12 +84,14 @@ def _add(tools: dict[str, Tool], found: Sequence[Tool], where: str) -> None:
         tools[tool.name] = tool
 
 
-def _agent_tool(name: str, workspace: Path, options: dict[str, Any], *, read_only: bool) -> Tool:
+def _agent_tool(
+    name: str, workspace: Path, options: dict[str, Any], limits: Mapping[str, float], *, read_only: bool
+) -> Tool:
     from qianda.agents.library import find_agent
-    from qianda.agents.loading import load_agent
+    from qianda.agents.loading import load_agent, lowered
     from qianda.mcp_servers.agent_tool import AgentTool
 
-    found = find_agent(name, workspace)
+    found = lowered(find_agent(name, workspace), limits)
     if read_only:
         options = {**options, "permissions": "read-only"}
     safe = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in found.name)

@@ -11,9 +11,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import mcp_types as types
-from mcp import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from qianda.mcp_servers.resources import LARGEST
 from qianda.models.errors import ToolError
 from qianda.tools.builtin.search import find_files
 from qianda.tools.secrets import redact
@@ -24,8 +23,6 @@ TEMPLATE = types.ResourceTemplate(
     name="file", uri_template=f"{SCHEME}:///{{+path}}", description="A file of the workspace, by its path in it"
 )
 PAGE = 200  # files of one answer
-LARGEST = 1024 * 1024  # bytes of a file that is given whole
-_LEGACY_NOT_FOUND = -32002
 
 
 class WorkspaceFiles:
@@ -34,6 +31,9 @@ class WorkspaceFiles:
     Args:
         workspace: the folder.
     """
+
+    scheme = SCHEME
+    templates = (TEMPLATE,)
 
     def __init__(self, workspace: Path) -> None:
         self._root = Path(os.path.realpath(workspace))
@@ -48,17 +48,13 @@ class WorkspaceFiles:
         found = [self._listed(path) for path in paths[:PAGE]]
         return types.ListResourcesResult(resources=found, next_cursor=paths[PAGE - 1] if len(paths) > PAGE else None)
 
-    async def read(self, uri: str, protocol_version: str) -> types.ReadResourceResult:
+    async def read(self, uri: str) -> types.ReadResourceResult:
         """A file's content: text, or bytes where it is none.
 
         Raises:
-            MCPError: the address is not one of ours, or the file cannot be read.
+            ToolError: the address is not one of ours, or the file cannot be read.
         """
-        try:
-            content = await asyncio.to_thread(self._content, _path_of(uri))
-        except ToolError as error:
-            missing = types.INVALID_PARAMS if protocol_version in MODERN_PROTOCOL_VERSIONS else _LEGACY_NOT_FOUND
-            raise MCPError(missing, error.message, {"uri": uri}) from error
+        content = await asyncio.to_thread(self._content, _path_of(uri))
         kind = _kind(urlsplit(uri).path)
         try:
             text = redact(content.decode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from qianda.cli.main import main
 from qianda.cli.render import RunView
 from qianda.cli.terminal import Terminal
+from qianda.models.config import user_config_path
 from qianda.models.events import Event, PlanChanged
 from qianda.models.plan import Plan
 from qianda.testing import Call, ScriptedServer, Turn, serving
@@ -78,6 +80,64 @@ def test_in_a_pipe_the_plan_is_the_answer_and_nothing_is_changed(run: Run) -> No
     assert (done.code, done.out) == (0, "1. [ ] Look\n2. [ ] Write late.txt\n")
     assert "nobody was there to accept it" in done.err
     assert not Path("early.txt").exists()
+
+
+LOOP = Turn(calls=[Call("current_time", {"timezone": "UTC"})])
+
+
+def test_a_run_that_a_limit_stopped_goes_on_under_another(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(ScriptedServer(LOOP, LOOP, "It is noon.")) as server:
+        assert run(server, "When?", "--max-turns", "1").code == 4
+        assert main(["resume", "last", "--server", server.url, "--max-turns", "1"]) == 4
+        assert "limit of 1 turns. Raise it with --max-turns" in capsys.readouterr().err
+        assert main(["resume", "last", "--server", server.url, "--max-tool-calls", "1"]) == 4
+        assert "1 tool calls" in capsys.readouterr().err
+        assert main(["resume", "last", "--server", server.url]) == 0
+    assert capsys.readouterr().out == "It is noon.\n"
+
+
+def test_a_run_goes_on_in_plan_mode(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    write = Turn(calls=[Call("write_file", {"path": "early.txt", "content": "x"})])
+    with serving(ScriptedServer(LOOP, write, planning(steps=["Write early.txt"]))) as server:
+        assert run(server, "Go", "--max-turns", "1", "--yes").code == 4
+        assert main(["resume", "last", "--server", server.url, "--yes", "--plan"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "1. [ ] Write early.txt\n"
+    assert "nobody was there to accept it" in err
+    assert not Path("early.txt").exists()
+
+
+def test_limits_of_the_settings_hold_and_options_win_over_them(run: Run) -> None:
+    user_config_path().parent.mkdir(parents=True, exist_ok=True)
+    user_config_path().write_text("[limits]\nturns = 2\n")
+    own = user_config_path().with_name("agents") / "short.toml"
+    own.parent.mkdir()
+    own.write_text("[limits]\nturns = 1\n")
+    with serving(ScriptedServer(default=LOOP)) as server:
+        assert "limit of 2 turns" in run(server, "Go").err
+        assert "limit of 3 turns" in run(server, "Go", "--max-turns", "3").err
+        assert "limit of 1 turns" in run(server, "Go", "--agent", "short").err
+        user_config_path().write_text("[limits]\ntokens = 9\n")
+        assert "limit of 1 turns" in run(server, "Go", "--agent", "short").err
+
+
+def test_nothing_is_recorded_where_the_settings_say_so(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def recorded() -> list[str]:
+        assert main(["sessions", "list", "--json"]) == 0
+        return [session["title"] for session in json.loads(capsys.readouterr().out)]
+
+    user_config_path().parent.mkdir(parents=True, exist_ok=True)
+    user_config_path().write_text("record = false\n")
+    with serving(ScriptedServer(default=Turn("Well."))) as server:
+        assert run(server, "One").out == "Well.\n"
+        assert recorded() == []
+        assert run(server, "Two", "--record").code == 0
+        assert run(server, "Three", "--session", "trip").code == 0
+        assert run(server, "Four", "--continue").code == 0
+        assert run(server, "Five", "--continue", "--no-record").code == 2
+        user_config_path().unlink()
+        assert run(server, "Six", "--no-record").code == 0
+    assert recorded() == ["Three", "Two"]
 
 
 def shown(*plans: Plan) -> str:
