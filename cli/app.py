@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from qianda.cli import acp
 from qianda.cli import serve as serving
 from qianda.cli.exits import COMPLETION, DONE, USAGE, complain
 from qianda.cli.groups import agents_app, config_app, models_app
@@ -350,4 +351,5 @@ def _names(options: list[str] | None) -> tuple[str, ...]:
 
 app.add_typer(sessions_app, name="sessions")
 app.command("resume", epilog=EXAMPLES)(resume_command)
+app.command("acp", epilog=acp.EXAMPLES)(acp.acp_command)
 app.command("web", epilog=WEB_EXAMPLES, context_settings=PASS_ON)(web_command)
