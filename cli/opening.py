@@ -147,6 +147,7 @@ async def open_agent(
     from qianda.agents.journal import open_journal
     from qianda.agents.library import DEFAULT, find_agent
     from qianda.agents.loading import load_agent, lowered
+    from qianda.tools.trust import changed_since_trusted
 
     definition = chosen_permissions(choices, find_agent(choices.agent or DEFAULT, choices.workspace, notify=notify))
     tools = chosen_tools(choices)
@@ -155,6 +156,8 @@ async def open_agent(
     definition = replace(definition, limits={**definition.limits, **choices.limits})
     recorded = config.record if choices.record is None else choices.record
     servers = _mcp_servers(choices, notify)
+    if changed := changed_since_trusted(choices.workspace):
+        notify(f"This folder is not trusted any more: {', '.join(changed)}. Look at it, then: qianda trust")
     for line in config.ignored:
         notify(f"{line}, which is not used until you say: qianda trust")
     endpoint = await choose_endpoint(choices, config, notify, wish=definition.wishes.model)

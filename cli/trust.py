@@ -12,7 +12,7 @@ from qianda.cli.terminal import clean, is_terminal
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp.approvals import approve, state_of
 from qianda.tools.mcp.configured import configured_servers
-from qianda.tools.trust import fingerprint, is_trusted, what_folder_brings
+from qianda.tools.trust import changed_since_trusted, fingerprint, is_trusted, what_folder_brings
 from qianda.tools.trust import trust as trust_folder
 
 
@@ -32,7 +32,9 @@ def trust(workspace: Path, *, only_list: bool, yes: bool) -> int:
         typer.echo(f"{folder} brings no MCP servers, settings or agents; there is nothing to trust")
         return DONE
     known = is_trusted(workspace) and not pending
-    typer.echo(f"{folder} {'is trusted' if known else 'is not trusted'}. It brings:")
+    changed = changed_since_trusted(workspace)
+    state = "is trusted" if known else f"is not trusted any more: {', '.join(changed)}" if changed else "is not trusted"
+    typer.echo(clean(f"{folder} {state}. It brings:"))
     for line in brought:
         typer.echo(f"  {clean(line)}")
     if only_list or known:

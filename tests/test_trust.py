@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from qianda.cli.main import main
 from qianda.models.config import data_dir
 from qianda.models.errors import ConfigurationError
-from qianda.tools.trust import fingerprint, is_trusted, trust, what_folder_brings
+from qianda.testing import ScriptedServer, serving
+from qianda.tools.trust import changed_since_trusted, fingerprint, is_trusted, trust, what_folder_brings
 
 AGENT = ".qianda/agents/reviewer.toml"
 
@@ -66,10 +68,30 @@ def test_any_change_ends_the_trust_and_the_old_content_has_it_again(folder: Path
 
     (folder / name).write_text(before + " ")
     assert not is_trusted(folder)
+    assert changed_since_trusted(folder) == [f"{name} has changed"]
     (folder / name).unlink()
     assert not is_trusted(folder)
+    assert changed_since_trusted(folder) == [f"{name} is gone"]
     (folder / name).write_text(before)
     assert is_trusted(folder)
+    assert changed_since_trusted(folder) == []
+    (folder / "AGENTS.md").write_text("Mind the gap.")
+    assert changed_since_trusted(folder) == ["AGENTS.md is new"]
+
+
+def test_the_person_is_told_which_file_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "AGENTS.md").write_text("Mind the gap.")
+    assert changed_since_trusted(folder) == []  # it never was
+    trust(folder)
+    (folder / "AGENTS.md").write_text("Mind the gap!")
+    with serving(ScriptedServer("Well.")) as server:
+        assert main(["run", "Go", "--server", server.url, "--cwd", str(folder)]) == 0
+    assert (
+        "qianda: This folder is not trusted any more: AGENTS.md has changed. Look at it, then: qianda trust\n"
+        in capsys.readouterr().err
+    )
+    assert main(["trust", "--list", "--cwd", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith(f"{folder} is not trusted any more: AGENTS.md has changed. It brings:\n")
 
 
 def test_content_cannot_move_from_one_file_to_the_other(folder: Path) -> None:

@@ -19,12 +19,21 @@ from qianda.tools.mcp.content import visible
 BROUGHT_FILES = (".qianda/config.toml", "AGENTS.md", "QWEN.md")
 AGENTS = ".qianda/agents"  # with all that lies beside and below them: what their Python files import
 SKILLS = ".qianda/skills"
+COMMANDS = ".qianda/commands"
 
 
 def is_trusted(folder: Path) -> bool:
     """Whether what the folder brings now is what was trusted; a folder that brings nothing is trusted."""
-    content = fingerprint(folder)
-    return content == "" or (content is not None and _load().get(_key(folder)) == content)
+    hashes = _hashes(folder)
+    return hashes is not None and (not hashes or _load().get(_key(folder)) == hashes)
+
+
+def changed_since_trusted(folder: Path) -> list[str]:
+    """What of the folder is not any more as it was trusted: ``AGENTS.md has changed``; nothing where it never was."""
+    before, now = _load().get(_key(folder), {}), _hashes(folder) or {}
+    what = {name: "has changed" if name in now else "is gone" for name in before if now.get(name) != before[name]}
+    what |= {name: "is new" for name in now if before and name not in before}
+    return [f"{visible(name)} {how}" for name, how in sorted(what.items())]
 
 
 def trust(folder: Path, *, seen: str | None = None) -> list[str]:
@@ -47,7 +56,7 @@ def trust(folder: Path, *, seen: str | None = None) -> list[str]:
         raise ConfigurationError(f"What {folder} brings cannot be read, so it cannot be trusted")
     brought = what_folder_brings(folder)
     if content:
-        _save({**_load(), _key(folder): content})
+        _save({**_load(), _key(folder): json.loads(content)})
     return brought
 
 
@@ -76,7 +85,7 @@ def what_folder_brings(folder: Path) -> list[str]:
 
 
 def _agent_files(folder: Path) -> list[str]:
-    """The files of the folder's agents and skills, relative to it.
+    """The files of the folder's agents, skills and commands, relative to it.
 
     Raises:
         OSError: a folder cannot be read.
@@ -85,7 +94,7 @@ def _agent_files(folder: Path) -> list[str]:
     def fail(error: OSError) -> None:
         raise error
 
-    tops = [top for name in (AGENTS, SKILLS) if (top := folder / name).is_dir()]
+    tops = [top for name in (AGENTS, SKILLS, COMMANDS) if (top := folder / name).is_dir()]
     paths = [Path(place, name) for top in tops for place, _, names in os.walk(top, onerror=fail) for name in names]
     return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file() and not _compiled(path))
 
@@ -103,6 +112,8 @@ def _agent(folder: Path, name: str) -> list[str]:
     path = folder / name
     if path.parent.parent == folder / SKILLS and path.name == "SKILL.md":
         return [f"{name}: skill {path.parent.name}"]
+    if name.startswith(f"{COMMANDS}/"):
+        return [f"{name}: command /{path.stem}"]
     if name.startswith(f"{SKILLS}/"):
         return [f"{name}: for the skills"]
     if path.parent != folder / AGENTS or path.suffix != ".toml":
@@ -135,31 +146,29 @@ def _key(folder: Path) -> str:
 
 
 def fingerprint(folder: Path) -> str | None:
-    """A hash of what the folder brings; "" for nothing, None when it is there but cannot be read."""
-    digest = hashlib.sha256()
-    found = False
+    """What says whether the folder brings the same; "" for nothing, None when it is there but cannot be read."""
+    hashes = _hashes(folder)
+    return json.dumps(hashes) if hashes else None if hashes is None else ""
+
+
+def _hashes(folder: Path) -> dict[str, str] | None:
+    """A hash of each file that the folder brings; None when one cannot be read."""
+    found: dict[str, str] = {}
     try:
-        names = (*BROUGHT_FILES, *_agent_files(folder))
+        for name in (*BROUGHT_FILES, *_agent_files(folder)):
+            if (path := folder / name).is_file():
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None
-    for name in names:
-        path = folder / name
-        try:
-            content = path.read_bytes() if path.is_file() else None
-        except OSError:
-            return None
-        if content is not None:
-            found = True
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest() if found else ""
+    return found
 
 
 def _store() -> Path:
     return data_dir() / "trust.json"
 
 
-def _load() -> dict[str, str]:
-    """The trusted folders and the hashes of what they brought; a broken file trusts nothing."""
+def _load() -> dict[str, dict[str, str]]:
+    """The trusted folders and the hashes of the files that they brought; a broken file trusts nothing."""
     try:
         value: Any = json.loads(_store().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -167,10 +176,11 @@ def _load() -> dict[str, str]:
     folders: object = cast("dict[str, object]", value).get("folders") if isinstance(value, dict) else None
     if not isinstance(folders, dict):
         return {}
-    return {key: item for key, item in cast("dict[str, object]", folders).items() if isinstance(item, str)}
+    items = cast("dict[str, object]", folders).items()
+    return {key: cast("dict[str, str]", item) for key, item in items if isinstance(item, dict)}
 
 
-def _save(folders: dict[str, str]) -> None:
+def _save(folders: dict[str, dict[str, str]]) -> None:
     """Replace the store in one step; readable by its owner only."""
     path = _store()
     try:
@@ -180,7 +190,7 @@ def _save(folders: dict[str, str]) -> None:
         raise ConfigurationError(f"The decision cannot be stored in {path}: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"version": 1, "folders": folders}, file, indent=1, ensure_ascii=False)
+            json.dump({"version": 2, "folders": folders}, file, indent=1, ensure_ascii=False)
         Path(temporary).replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
