@@ -150,7 +150,7 @@ async def test_what_prints_without_end_costs_little() -> None:
         app.call("b", "run_command", '{"command": "no"}')
         app.emit(CallFailed, call_id="b", name="run_command", error="x\n" * 100_000 + "exit code 1", seconds=1.0)
         assert app.rows()[-1] == "    exit code 1"
-        assert len(app.block(CallBlock).layout(80)) < 50
+        assert len(app.block(CallBlock).layout(80)) < 30
 
 
 async def test_what_an_edit_changed_shows_with_its_count() -> None:
@@ -209,13 +209,13 @@ async def test_neighbours_that_only_look_share_a_line_and_no_failure_is_in_it() 
         app.done("3", "read_file", "more")
         assert app.rows() == [
             "",
-            "▸ 2 files read, 1 searches",
+            "▸ 2 files read, 1 search",
             "✗ failed   read_file 2 · 0.1 s",
             "  └ not there",
         ]
         app.toggle(CallGroup)
         assert len(app.rows()) == 10
-        assert app.rows()[1] == "▾ 2 files read, 1 searches"
+        assert app.rows()[1] == "▾ 2 files read, 1 search"
         app.toggle(CallGroup)
         assert len(app.rows()) == 4
 
@@ -306,7 +306,7 @@ async def test_agents_at_work_are_nested_in_the_cards_of_their_calls() -> None:
             "  │ 7 calls more",
             "  │ ⊘ grep 2 · denied",
             "  │   not allowed",
-            "  └ It is 42. (+1 lines)",
+            "  └ It is 42. (+1 line)",
         ]
         app.emit(RunFinished, reason="error", message="The server went away", run_id="run.b", parent_run_id="run")
         app.emit(CallFailed, call_id="b", name="task", error="writer failed", seconds=2.0)
@@ -414,6 +414,22 @@ async def test_thoughts_stay_open_once_they_were_all_opened() -> None:
         app.emit(ThinkingDelta, text="third")
         app.emit(TextDelta, text="z")
         assert all(app.block(ThinkingBlock, number).folded for number in range(3))
+
+
+async def test_one_card_opens_by_a_key_and_shows_what_is_in_it() -> None:
+    async with watched(height=12) as app:
+        for number in range(20):
+            app.call(str(number), "run_command", f'{{"command": "{number}"}}')
+            app.done(str(number), "run_command", "\n".join(f"line {line} of {number}" for line in range(6)))
+        app.emit(TextDelta, text="All is well.")
+        app.lines()
+        app.transcript.fold_lowest()
+        assert "    line 5 of 19" in [line.rstrip(" ▐") for line in app.lines()]
+        assert not app.block(CallBlock).folded
+        assert app.block(CallBlock, -2).folded
+        app.transcript.fold_lowest()
+        assert app.block(CallBlock).folded
+        assert app.lines()[-2].rstrip(" ▐") == "  All is well."
 
 
 def test_a_restored_session_shows_the_same_cards() -> None:

@@ -19,7 +19,7 @@ from qianda.tui.pacing import paced_loop
 from qianda.tui.prompt.editor import PromptArea
 from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import ThinkingBlock
-from qianda.tui.transcript.calls import CallBlock
+from qianda.tui.transcript.calls import Card
 from qianda.tui.transcript.view import Transcript
 from qianda.tui.words import t
 
@@ -165,7 +165,15 @@ class QiandaApp(App[int]):
 
     def action_fold_results(self) -> None:
         """Ctrl+O."""
-        self.chat_screen.transcript.fold_all(CallBlock)
+        self.chat_screen.transcript.fold_all(Card)
+
+    def action_fold_card(self) -> None:
+        """F8."""
+        self.chat_screen.transcript.fold_lowest()
+
+    def action_split_diffs(self) -> None:
+        """Differences in two columns, or in one."""
+        self.chat_screen.transcript.split_diffs()
 
     def action_page(self, direction: int) -> None:
         """Page keys scroll the transcript from the prompt."""

@@ -39,6 +39,8 @@ COMMANDS = (
     Command("clear", "begin a new conversation", "action:clear", group=CONVERSATION),
     Command("", "fold or open all thinking", "action:fold_thinking", ("ctrl+t",), "Ctrl+T", group=LOOK),
     Command("", "fold or open all results of tools", "action:fold_results", ("ctrl+o",), "Ctrl+O", group=LOOK),
+    Command("", "fold or open the lowest card on the screen", "action:fold_card", ("f8",), "F8", group=LOOK),
+    Command("columns", "differences side by side or in one column", "action:split_diffs", group=LOOK),
     Command("help", "every key and command", "help:HelpScreen", ("f1",), "F1"),
     Command("palette", "find a command by some letters of it", "palette:PaletteScreen", ("ctrl+p",), "Ctrl+P"),
     Command("", "copy the selection; twice: leave", "action:interrupt", ("ctrl+c",), "Ctrl+C"),

@@ -26,18 +26,18 @@ _LONG = frozenset(
 )  # fmt: skip
 _PAIR = re.compile(r'"(\w+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^",}\]]+)')
 
-QUIET: Mapping[str, str] = {
-    "read_file": "{count} files read",
-    "read_document": "{count} documents read",
-    "view_image": "{count} images viewed",
-    "list_files": "{count} folders listed",
-    "grep": "{count} searches",
-    "web_search": "{count} web searches",
-    "web_fetch": "{count} pages read",
-    "search_notes": "{count} searches in the notes",
-    "calculator": "{count} sums",
+QUIET: Mapping[str, tuple[str, str]] = {
+    "read_file": ("1 file read", "{count} files read"),
+    "read_document": ("1 document read", "{count} documents read"),
+    "view_image": ("1 image viewed", "{count} images viewed"),
+    "list_files": ("1 folder listed", "{count} folders listed"),
+    "grep": ("1 search", "{count} searches"),
+    "web_search": ("1 web search", "{count} web searches"),
+    "web_fetch": ("1 page read", "{count} pages read"),
+    "search_notes": ("1 search in the notes", "{count} searches in the notes"),
+    "calculator": ("1 calculation", "{count} calculations"),
 }
-"""Tools that only look, and how many calls of one are told in a line."""
+"""Tools that only look, and how one call and several of them are told in a line."""
 
 STREAMING = frozenset(("run_command", "run_python"))
 """Tools whose progress is output as it comes, at any cut; that of others is a line each time."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from qianda.tui.transcript.blocks import Block, duration
 from qianda.tui.transcript.call_text import QUIET, STREAMING, argument_items, call_line, read_arguments
-from qianda.tui.transcript.changes import argued
+from qianda.tui.transcript.changes import argued, told_by_difference
 from qianda.tui.transcript.child_run import ChildRun
 from qianda.tui.transcript.diff import Diff, read_unified
 from qianda.tui.transcript.diff_rows import SPLIT_WIDTH, count_runs, diff_rows, head_runs
@@ -33,7 +33,7 @@ LIVE_KEPT = 4_000
 DIFF_SHOWN = 12
 """Lines of a difference while the card is folded."""
 _MOST_DIFF = 2_000
-FAILURE_SHOWN = (40, 8_000)
+FAILURE_SHOWN = (20, 4_000)
 """Lines and characters of a failure that show unasked: its first quarter and its end."""
 _OPEN_SHOWN = (1_000, 100_000)
 GROUP_FROM = 3
@@ -132,7 +132,7 @@ class CallBlock(Card):
         diffs = self._differences(values)
         rows = [self._head(width, values, diffs)]
         if not self.folded:
-            rows += self._arguments(width)
+            rows += self._arguments(width, told_by_difference(values or {}) if diffs else [])
         if self.child is not None:
             running = self.state in ("running", "asking")
             rows += self.child.rows(width, running=running, whole=not self.folded)
@@ -201,9 +201,12 @@ class CallBlock(Card):
         runs += tail
         return Row(tuple(runs), sum(width_of(text) for text, _ in runs))
 
-    def _arguments(self, width: int) -> list[Row]:
+    def _arguments(self, width: int, told: list[str]) -> list[Row]:
+        """Those that the difference does not show."""
         rows: list[Row] = []
         for key, value in argument_items(self.arguments):
+            if key in told:
+                continue
             head, cut, end = bounded(value, *_OPEN_SHOWN)
             text = "\n".join(filter(None, (head, cut, end)))
             rows += flow_text(f"{key}: {text}", width, "call-arguments", prefix=INDENT)
@@ -233,7 +236,8 @@ class CallBlock(Card):
         if not text:
             return []
         first, _, others = text.partition("\n")
-        more = t(" (+{count} lines)", count=others.count("\n") + 1) if others else ""
+        count = others.count("\n") + 1
+        more = "" if not others else t(" (+1 line)") if count == 1 else t(" (+{count} lines)", count=count)
         shown = shorten(visible(first[: width * 2]).expandtabs(), width - len(RESULT) - width_of(more))
         click = f" @toggle={self.serial}"
         runs: list[Run] = [(RESULT, "call-note"), (shown, "call-result" + click)]
@@ -299,7 +303,7 @@ class CallGroup(Card):
         counts: dict[str, int] = {}
         for member in self._done:
             counts[member.name] = counts.get(member.name, 0) + 1
-        told = ", ".join(t(QUIET[name], count=count) for name, count in counts.items())
+        told = ", ".join(t(QUIET[name][count > 1], count=count) for name, count in counts.items())
         text = shorten(f"{'▸' if self.folded else '▾'} {told}", width)
         return [*rows, Row(((text, f"call-done @toggle={self.serial}"),), width_of(text))]
 

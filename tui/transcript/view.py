@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from qianda.tui.transcript.answer import AnswerStream
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock
-from qianda.tui.transcript.calls import CallBlock
+from qianda.tui.transcript.calls import CallBlock, Card
 from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Frame, Painter, scrollbar
 from qianda.tui.transcript.selection import row_key, selected_text
 from qianda.tui.transcript.stack import Stack
@@ -253,6 +253,30 @@ class Transcript(ScrollView, can_focus=False):
         self.follow = False
         self.settle()
         self.follow = self.at_end
+
+    def fold_lowest(self) -> None:
+        """Fold or open the lowest of what folds in the window, and show what opened."""
+        self.flush()
+        top, height = self.scroll_offset.y, self.size.height
+        shown = [block for block, _, _ in self.stack.window(top, height) if block.foldable]
+        if not shown:
+            return
+        block = shown[-1]
+        self.action_toggle_block(block.serial)
+        index = self.stack.find(block.serial)
+        if index is not None and not block.folded:
+            first = self.stack.offset(index)
+            block.layout(self.stack.width)
+            self.move(max(min(first + block.height - self.scroll_offset.y - height, first - self.scroll_offset.y), 0))
+
+    def split_diffs(self) -> None:
+        """Show differences side by side, or one below the other; side by side needs a wide window."""
+        self.stack.look.split = not self.stack.look.split
+        for block in self.stack.blocks:
+            if isinstance(block, Card):
+                block.changed()
+                self.stack.touch(block)
+        self.settle()
 
     def fold_all(self, kind: type[Block]) -> None:
         """Open all blocks of a kind if one is folded, else fold them all."""
