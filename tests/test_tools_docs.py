@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from qianda.testing import Call, ScriptedServer, Turn, serving
+from qianda.tools import TOOLSETS
 
 
 def blocks(house: Path, language: str) -> list[str]:
@@ -61,3 +62,9 @@ def test_the_program_with_toolsets(house: Path) -> None:
     shown = "\nprint([tool.name for tool in (*reading, *writing, *searched)])"
     names = ["repo_read_file", "repo_grep", "list_files", "read_file", "save", "edit_file", "move_file", "grep"]
     assert run(program + shown) == f"{[*names, 'find_tools']}\n"
+
+
+def test_every_tool_that_can_be_named_is_described(house: Path) -> None:
+    text = (house / "docs/tools.md").read_text()
+    names = [tool.name for toolset in TOOLSETS.values() for tool in toolset()]
+    assert [name for name in names if f"`{name}" not in text] == []
