@@ -15,7 +15,8 @@ from qianda.tui.transcript.rows import shorten, visible, width_of
 
 FRAMES = "⠋⠙⠸⠴⠦⠇"
 FRAME_SECONDS = 1 / 3
-ASKING = ("Up/Down and Enter answer · Esc stops the run", "Up/Down, Enter · Esc stops", "Esc stops")
+LEFT = 22
+"""Columns that the keys of a pane leave to what goes on."""
 BUSY = ("Enter steers · Esc stops", "Esc stops")
 IDLE = ("Enter sends · F1 help · Ctrl+C twice quits", "F1 help · Ctrl+C twice quits", "F1 help")
 
@@ -32,7 +33,7 @@ class StatusLine(Widget):
         self.window: int | None = None
         self.waiting = 0
         self.hint = ""
-        self.asking = False
+        self.keys: tuple[str, ...] = ()
         self._doing = ""
         self._since = 0.0
         self._frame = 0
@@ -55,8 +56,8 @@ class StatusLine(Widget):
             self._ticker = None
         self.refresh()
 
-    def say(self, **fields: str | int | None) -> None:
-        """Set ``model``, ``window``, ``tokens``, ``waiting``, ``asking`` or ``hint``."""
+    def say(self, **fields: str | int | tuple[str, ...] | None) -> None:
+        """Set ``model``, ``window``, ``tokens``, ``waiting``, ``hint`` or ``keys``: what keys do in a pane, or ()."""
         for name, value in fields.items():
             setattr(self, name, value)
         self.refresh()
@@ -79,11 +80,11 @@ class StatusLine(Widget):
             parts.append(f"{self.waiting} waiting to be read")
         left = " " + " · ".join(parts)
         room = width - width_of(left) - 2
-        if self.hint:
-            left = shorten(left, max(width - width_of(self.hint) - 2, 8))
-            right = self.hint
+        if self.hint or self.keys:  # matter more than what stands there all the time
+            right = self.hint or next((text for text in self.keys if width_of(text) <= width - LEFT), "")
+            left = shorten(left, max(width - width_of(right) - 2, 8))
         else:
-            keys = ASKING if self.asking else BUSY if self._doing else IDLE
+            keys = BUSY if self._doing else IDLE
             right = next((text for text in keys if width_of(text) <= room), "")
         gap = width - width_of(left) - width_of(right) - 1
         return left + " " * gap + right if gap > 0 else shorten(left, width)

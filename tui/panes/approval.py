@@ -1,122 +1,218 @@
-"""The approval: takes the prompt's place, shows the whole call, and has No in focus."""
+"""The approval: takes the prompt's place, shows the whole call or its difference, and has No in focus."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, cast
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from qianda.tui.transcript.rows import visible
+from qianda.tui.panes.asking import AskingPane, Choice, Rows, What, head_row, text_block
+from qianda.tui.transcript.diff_rows import diff_rows
+from qianda.tui.transcript.rows import Row, flow, flow_text, visible
+from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tui.transcript.blocks import Block
+    from qianda.tui.transcript.diff import Diff
 
-CHOICES = (
-    ("no", "No"),
-    ("tell", "No, and say why"),
-    ("once", "Yes, once"),
-    ("session", "Yes, and not asked again in this session for exactly this call"),
-)
+INDENT = "  "
+_PAGES: Mapping[str, tuple[str, ...]] = {
+    "": ("no", "tell", "all", "once", "session", "rule"),
+    "why": (),
+    "rule": ("back", "save"),
+}
 
 
-def call_text(request: ApprovalRequest) -> str:
-    """The whole call as it will be run, nothing left out and nothing hidden."""
-    import json
+def call_blocks(request: ApprovalRequest, diff: Diff | None, *, whole: bool = True) -> list[Block]:
+    """The whole call as it will be run, nothing left out and nothing hidden.
+
+    Args:
+        request: the call.
+        diff: what it would change in a file, shown in the place of the arguments that say it.
+        whole: with the difference itself, not only what else the call says.
+    """
+    from qianda.tui.transcript.changes import told_by_difference
 
     arguments = dict(request.arguments)
+    blocks: list[Block] = []
+    for name in ("command", "code"):
+        if isinstance(command := arguments.get(name), str):
+            del arguments[name]
+            language = "bash" if name == "command" else "python"
+            blocks.append(Rows(lambda width, text=command, how=language: _command_rows(text, how, width)))
+            break
+    for name in told_by_difference(arguments) if diff is not None else ():
+        del arguments[name]
+    text = _arguments_text(arguments)
+    if text or not (blocks or diff):
+        blocks.append(text_block(text or t("(no arguments)")))
+    if diff is not None and whole:
+        blocks.append(Rows(lambda width: [head_row(diff, width), *diff_rows(diff, width)]))
+    return blocks
+
+
+def _arguments_text(arguments: dict[str, Any]) -> str:
     lines: list[str] = []
-    if isinstance(command := arguments.get("command"), str):
-        del arguments["command"]
-        lines.append("$ " + command.replace("\n", "\n  "))
     for name, value in arguments.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         lines.append(f"{name}: {text}" if "\n" not in text else f"{name}:\n{text}")
-    return visible("\n".join(lines)) or "(no arguments)"
+    return "\n".join(lines)
 
 
-class Choice(Static, can_focus=True):
-    """One answer; a click is as good as Enter."""
+def _command_rows(text: str, language: str, width: int) -> list[Row]:
+    from qianda.tui.transcript.code import coloured_lines
 
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text, markup=False, id=key)
+    rows: list[Row] = []
+    for number, runs in enumerate(coloured_lines(text, language)):
+        first = [("  " if number else "$ " if language == "bash" else "> ", "call-note")]
+        plain = [(piece, style.replace("code-block", "").strip()) for piece, style in runs]
+        rows += flow(plain, width, first=first, rest=[(INDENT, "")], gutter=len(INDENT))
+    return rows
 
-    def on_click(self, event: events.Click) -> None:
-        """Choose it."""
-        event.stop()
-        cast("ApprovalPane", self.parent).choose(self.id or "no")
+
+def facts(request: ApprovalRequest) -> str:
+    """What the call touches, where its arguments alone do not say it: "" for nothing."""
+    effects, told = request.effects, " ".join(str(value) for value in request.arguments.values())
+    folder = effects.command.removesuffix(str(request.arguments.get("command", ""))).strip()
+    parts = [
+        *([t("runs in {folder}", folder=folder.removeprefix("cd ").removesuffix("&&").strip())] if folder else []),
+        *([t("changes {paths}", paths=", ".join(effects.writes))] if not set(effects.writes) <= {told} else []),
+        *([t("sends to {hosts}", hosts=", ".join(effects.urls))] if effects.urls else []),
+    ]
+    return visible(" · ".join(parts))
 
 
-class ApprovalPane(Widget):
+class ApprovalPane(AskingPane):
     """Asks about one call.
 
     Args:
         request: the call.
         answer: gets the decision.
+        diff: what it would change in a file, or None.
+        deny_all: says no to this call and to all that wait behind it.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,shift+tab", "step(-1)", show=False),
-        Binding("down,tab", "step(1)", show=False),
-        Binding("enter", "choose", show=False),
-        Binding("pageup", "scroll_call(-1)", show=False),
-        Binding("pagedown", "scroll_call(1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+f", "whole", show=False)]
+    first = "no"
 
-    def __init__(self, request: ApprovalRequest, answer: asyncio.Future[Decision]) -> None:
+    def __init__(
+        self,
+        request: ApprovalRequest,
+        answer: asyncio.Future[Decision],
+        *,
+        diff: Diff | None = None,
+        deny_all: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
         self.request = request
+        self.diff = diff
         self._answer = answer
-        self.display = False  # until an answer has the focus: keys go where the person sees them go
-
-    def compose(self) -> ComposeResult:
-        """Title, reason, the whole call, the answers."""
-        name = visible(self.request.name)
-        yield Static(f"Run {name}?", id="title", markup=False)
-        with VerticalScroll(id="what", can_focus=False):
-            yield Static(Content(call_text(self.request)))
-        if self.request.reason:
-            yield Static(visible(self.request.reason), id="reason", markup=False)
-        for key, text in CHOICES:
-            yield Choice(key, text)
-        yield Input(placeholder="Why not? The model reads it. Enter sends, Esc goes back", id="why", compact=True)
-
-    def on_mount(self) -> None:
-        """The least permissive answer has the focus."""
-        self.display = True
-        self._focus("no")
-
-    def _focus(self, key: str) -> None:
-        # At once, not with the next message: a key that follows must find it.
-        self.screen.set_focus(self.query_one(f"#{key}"))
+        self._deny_all = deny_all
+        self._page = ""  # the answers, or "why" or "rule"
+        self._waiting = (1, 1)
 
     @property
-    def _focused(self) -> str:
-        # Not ``has_focus``, which lags behind: keys come in bursts.
-        focused = self.screen.focused
-        return "" if focused is None else focused.id or ""
+    def keys(self) -> tuple[str, ...]:
+        """The same as elsewhere, and the key of the full screen."""
+        if self._page == "why":
+            return (t("Enter says no, with the reason · Esc goes back"), t("Esc goes back"))
+        if self._page == "rule":
+            return (t("Up/Down choose · Enter answers · Esc goes back"), t("Esc goes back"))
+        whole = t("Ctrl+F shows the difference whole") if self.diff else t("Ctrl+F shows it whole")
+        return (
+            f"{t('Up/Down choose · Enter answers')} · {whole} · {t('Esc stops the run')}",
+            f"{t('Up/Down, Enter')} · {whole} · {t('Esc stops')}",
+            f"{t('Up/Down, Enter')} · {t('Ctrl+F whole')} · {t('Esc stops')}",
+            t("Esc stops"),
+        )
 
-    def action_step(self, direction: int) -> None:
-        """The answer above or below."""
-        keys = [key for key, _ in CHOICES]
-        at = keys.index(self._focused) if self._focused in keys else 0
-        self._focus(keys[min(max(at + direction, 0), len(keys) - 1)])
+    def compose(self) -> ComposeResult:
+        """Title, the whole call, what it touches and why it is asked, the answers."""
+        request = self.request
+        yield Static(id="title", markup=False)
+        yield What(*call_blocks(request, self.diff), tell=self.show_hidden)
+        yield Static(id="more", markup=False)
+        about = [facts(request), visible(request.reason.partition(": permissions ")[0])]
+        yield Static("\n".join(filter(None, about)), id="reason", markup=False)
+        yield Choice("no", t("No"))
+        yield Choice("tell", t("No, and say why"))
+        yield Choice("all", "")
+        yield Choice("once", t("Yes, once"))
+        yield Choice("session", t("Yes, and not asked again in this session for exactly this call"))
+        if request.rule:
+            yield Choice("rule", t("Yes, by a rule from now on; it is shown before it is saved"))
+            yield Choice("back", t("Back, and save nothing"))
+            yield Choice("save", t("Save this rule, and run the call"))
+        yield Input(placeholder=t("Why not? The model reads it. Enter sends, Esc goes back"), id="why", compact=True)
 
-    def action_choose(self) -> None:
-        """The answer in focus."""
-        if self._focused in dict(CHOICES):
-            self.choose(self._focused)
+    def prepare(self) -> None:
+        """One page at a time."""
+        self._show_page("")
 
-    def action_scroll_call(self, direction: int) -> None:
-        """Scroll a call that is longer than its place."""
-        what = self.query_one("#what", VerticalScroll)
-        what.scroll_relative(y=direction * max(what.size.height - 1, 1), animate=False)
+    def wait_among(self, place: int, total: int) -> None:
+        """How many approvals wait.
+
+        Args:
+            place: of this one, from 1.
+            total: with those that were answered since the first.
+        """
+        self._waiting = (place, total)
+        if self.display:  # it shows already
+            self._show_page(self._page)
+
+    def _show_page(self, page: str) -> None:
+        place, total = self._waiting
+        name, agent = visible(self.request.name), visible(self.request.agent)
+        title = t("Run {name} for the agent {agent}?", name=name, agent=agent) if agent else t("Run {name}?", name=name)
+        if page == "rule":
+            title = t("Save this rule?")
+        count = t("{place} of {total}", place=place, total=total)
+        self.query_one("#title", Static).update(f"{title} · {count}" if total > 1 else title)
+        for choice in self.query(Choice):
+            ids = (
+                ("back", "save") if page == "rule" else () if page else ("no", "tell", "all", "once", "session", "rule")
+            )
+            choice.display = choice.id in ids and (choice.id != "all" or total > place)
+            if choice.id == "all":
+                choice.update(t("No to all {count} that wait", count=total - place + 1))
+        self.query_one("#reason").display = page != "rule"
+        self.query_one("#why").display = page == "why"
+
+    def _turn(self, page: str, key: str) -> None:
+        """Go to another page."""
+        if "rule" in (page, self._page) and page != self._page:
+            what = self.query_one(What)
+            what.show(*([self._rule_block()] if page == "rule" else call_blocks(self.request, self.diff)))
+        self._page = page
+        self._show_page(page)
+        self.focus_on(key)
+        self.say_keys()
+
+    def _rule_block(self) -> Block:
+        from qianda.models.config import saved_rules_path
+
+        told = t(
+            "It lets exactly this run unasked in {folder}, also in later sessions. It is saved in {path}: "
+            "take the line out there, and it is asked again.",
+            folder=self.request.workspace,
+            path=saved_rules_path(),
+        )
+        rule = self.request.rule.replace("\n", "\\n")
+        return Rows(lambda width: flow_text(rule, width, "call-name") + flow_text(told, width, "call-note"))
+
+    def action_whole(self) -> None:
+        """Ctrl+F: the call, or its difference, on the whole screen."""
+        from qianda.tui.screens.diff import DiffScreen
+
+        title = t("Run {name}?", name=visible(self.request.name))
+        blocks = call_blocks(self.request, self.diff, whole=False)
+        self.app.push_screen(DiffScreen(title, self.diff, blocks))  # pyright: ignore[reportUnknownMemberType] - Textual's
 
     def choose(self, key: str) -> None:
         """Take an answer."""
@@ -127,9 +223,16 @@ class ApprovalPane(Widget):
                 self._decide(Decision.allow())
             case "session":
                 self._decide(Decision.allow(scope="session"))
+            case "rule":
+                self._turn("rule", "back")
+            case "save":
+                self._decide(Decision.allow(scope="rule"))
             case "tell":
-                self.add_class("-why")
-                self._focus("why")
+                self._turn("why", "why")
+            case "back":
+                self.back()
+            case "all" if self._deny_all is not None:
+                self._deny_all()
             case _:
                 self._decide(Decision.deny())
 
@@ -138,11 +241,10 @@ class ApprovalPane(Widget):
             self._answer.set_result(decision)
 
     def back(self) -> bool:
-        """From the reason back to the answers; whether it was there."""
-        if not self.has_class("-why"):
+        """From the reason or the rule back to the answers; whether it was there."""
+        if not self._page:
             return False
-        self.remove_class("-why")
-        self._focus("no")
+        self._turn("", "no")
         return True
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

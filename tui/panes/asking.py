@@ -1,0 +1,246 @@
+"""What all panes in the prompt's place share: what is asked about, answers to pick, keys, a guard for typists."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.widget import Widget
+from textual.widgets import Static
+
+from qianda.tui.transcript.blocks import Block
+from qianda.tui.transcript.rows import Row, flow_text, width_of
+from qianda.tui.transcript.view import Transcript
+from qianda.tui.words import t
+
+if TYPE_CHECKING:
+    from qianda.tui.screen import ChatScreen
+    from qianda.tui.transcript.diff import Diff
+
+GUARD_SECONDS = 0.8
+"""Who was typing as the pane came goes on typing for so long: Enter answers nothing, and letters are not lost."""
+
+
+class Rows(Block):
+    """Rows that a function lays out.
+
+    Args:
+        build: gives them for a width.
+    """
+
+    def __init__(self, build: Callable[[int], list[Row]]) -> None:
+        super().__init__(gap=False)
+        self._make = build
+
+    def _build(self, width: int) -> list[Row]:
+        return self._make(width)
+
+    def _size(self) -> tuple[int, int]:
+        return 0, 1
+
+
+def text_block(text: str, style: str = "") -> Rows:
+    """Plain text, wrapped, with nothing hidden in it."""
+    return Rows(lambda width: flow_text(text, width, style))
+
+
+def head_row(diff: Diff, width: int) -> Row:
+    """The line above a difference: what becomes of which file, how many lines."""
+    from qianda.tui.transcript.diff_rows import head_runs
+
+    runs = head_runs(diff, width)
+    return Row(tuple(runs), sum(width_of(text) for text, _ in runs))
+
+
+class What(Transcript):
+    """What is asked about, whole: as high as it is, and scrolled where that is more than its place.
+
+    Args:
+        blocks: what to show.
+        tell: told how many lines are hidden above and below.
+    """
+
+    def __init__(self, *blocks: Block, tell: Callable[[int, int], None] | None = None) -> None:
+        super().__init__()
+        self.id = "what"
+        self.follow = False
+        self._tell = tell
+        for block in blocks:
+            self.stack.push(block)
+
+    def show(self, *blocks: Block) -> None:
+        """Show something else."""
+        self.clear()
+        self.follow = False
+        for block in blocks:
+            self.stack.push(block)
+        self.refresh(layout=True)
+        self.settle()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 - Textual's
+        """Every row at this width."""
+        self.stack.resize(max(width - 1, 1))
+        return sum(len(block.layout(max(width - 1, 1))) for block in self.stack.blocks)
+
+    def settle(self) -> None:
+        """Draw, and say what is hidden."""
+        super().settle()
+        if self._tell is not None and self.size.height:
+            above = self.stack.offset(self.stack.top[0]) + self.stack.top[1]
+            self._tell(above, max(self.stack.total - above - self.size.height, 0))
+
+    def move(self, rows: int) -> None:
+        """Scroll, and stay at what is read."""
+        super().move(rows)
+        self.follow = False
+
+
+class Choice(Static, can_focus=True):
+    """One answer; a click is as good as Enter."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text, markup=False, id=key)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose it."""
+        event.stop()
+        pane = next(parent for parent in self.ancestors if isinstance(parent, AskingPane))
+        pane.choose(self.id or "")
+
+
+class AskingPane(Widget):
+    """Takes the prompt's place until it is answered.
+
+    A class of it composes a ``What``, a ``Static`` with the id ``more``, and a ``Choice`` for each answer, and says in
+    ``choose`` what an answer does.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,shift+tab", "step(-1)", show=False),
+        Binding("down,tab", "step(1)", show=False),
+        Binding("enter", "choose", show=False),
+        Binding("pageup", "scroll_what(-1)", show=False),
+        Binding("pagedown", "scroll_what(1)", show=False),
+        Binding("ctrl+up", "scroll_transcript(-1)", show=False),
+        Binding("ctrl+down", "scroll_transcript(1)", show=False),
+    ]
+    first: str = ""
+    """The answer, or the field, that has the focus at the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.display = False  # until an answer has the focus: keys go where the person sees them go
+        self._guard = 0.0
+
+    @property
+    def chat_screen(self) -> ChatScreen:
+        """The screen that it is on."""
+        return cast("ChatScreen", self.screen)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What keys do here, for the status line: whole, and shorter for narrow terminals."""
+        return (
+            t("Up/Down choose · Enter answers · PgUp/PgDn scroll · Esc stops the run"),
+            t("Up/Down choose · Enter answers · Esc stops the run"),
+            t("Up/Down, Enter · Esc stops"),
+            t("Esc stops"),
+        )
+
+    def on_mount(self) -> None:
+        """The least permissive answer has the focus."""
+        if self.chat_screen.editor.text:
+            self._guard = time.monotonic() + GUARD_SECONDS
+        for more in self.query("#more"):
+            more.display = False
+        self.prepare()
+        self.display = True
+        self.focus_on(self.first)
+        self.say_keys()
+
+    def prepare(self) -> None:
+        """What is to be done before it shows."""
+
+    def say_keys(self) -> None:
+        """The status line says what keys do."""
+        self.chat_screen.status.say(keys=self.keys)
+
+    def show_hidden(self, above: int, below: int) -> None:
+        """Say what of the call is not on the screen."""
+        more = self.query_one("#more", Static)
+        texts = [
+            *([t("↑ {count} more lines above", count=above)] if above else []),
+            *([t("… {count} more lines below", count=below)] if below else []),
+        ]
+        if texts:
+            more.update(" · ".join([*texts, t("PgUp/PgDn scroll")]))
+        more.display = bool(texts)
+
+    # Keys
+
+    def focus_on(self, key: str) -> None:
+        """Put the focus on an answer or a field."""
+        # At once, not with the next message: a key that follows must find it.
+        self.screen.set_focus(self.query_one(f"#{key}"))
+
+    @property
+    def focused(self) -> str:
+        """The id of what has the focus."""
+        # Not ``has_focus``, which lags behind: keys come in bursts.
+        focused = self.screen.focused
+        return "" if focused is None else focused.id or ""
+
+    def stops(self) -> Sequence[str]:
+        """The ids that Up and Down go through."""
+        return [choice.id or "" for choice in self.query(Choice) if choice.display]
+
+    def on_key(self, event: events.Key) -> None:
+        """Letters of a prompt that was being typed go on into the prompt, and Enter is not taken for an answer."""
+        if time.monotonic() >= self._guard:
+            return
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+        elif event.is_printable and event.character:
+            self.chat_screen.editor.insert(event.character)
+            self._guard = time.monotonic() + GUARD_SECONDS
+        else:
+            self._guard = 0.0  # meant for the pane
+
+    def action_step(self, direction: int) -> None:
+        """The answer above or below."""
+        self._guard = 0.0
+        keys = self.stops()
+        at = keys.index(self.focused) if self.focused in keys else 0
+        self.focus_on(keys[min(max(at + direction, 0), len(keys) - 1)])
+
+    def action_choose(self) -> None:
+        """The answer in focus."""
+        if time.monotonic() >= self._guard and isinstance(self.screen.focused, Choice):
+            self.choose(self.focused)
+
+    def action_scroll_what(self, direction: int) -> None:
+        """Scroll what is longer than its place, else the transcript."""
+        what = next(iter(self.query(What)), None)
+        if what is not None and what.stack.total > what.size.height:
+            what.move(direction * max(what.size.height - 1, 1))
+        else:
+            self.action_scroll_transcript(direction)
+
+    def action_scroll_transcript(self, direction: int) -> None:
+        """Scroll what was said before."""
+        self.chat_screen.transcript.action_page(direction)
+
+    # Answers
+
+    def choose(self, key: str) -> None:
+        """Take an answer."""
+        raise NotImplementedError
+
+    def back(self) -> bool:
+        """One step back; whether there was one."""
+        return False
