@@ -30,6 +30,7 @@ from qianda.cli.options import (
     NetworkOption,
     PermissionsOption,
     PlanOption,
+    QuietOption,
     RecordOption,
     SandboxOption,
     SecondsOption,
@@ -39,6 +40,7 @@ from qianda.cli.options import (
     TokensOption,
     ToolsOption,
     TurnsOption,
+    VerboseOption,
     YesOption,
     chosen_limits,
     chosen_permissions,
@@ -227,10 +229,8 @@ def run_command(
     max_cost: CostOption = None,
     max_seconds: SecondsOption = None,
     json: Annotated[bool, typer.Option("--json", help="Write every event as a line of JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show the answer only.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show whole arguments, results and token counts.")
-    ] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> int:
     """Do one task and print the answer."""
     from qianda.cli.run import Output, run

@@ -99,6 +99,8 @@ SessionOption = Annotated[
     str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
 ]
 JSONOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show the answer only.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show whole arguments, results and token counts.")]
 ContinueOption = Annotated[bool, typer.Option("--continue", help="Go on with the last conversation of this folder.")]
 PlanOption = Annotated[
     bool, typer.Option("--plan", help="Have the model plan first; nothing is changed until you accept its plan.")

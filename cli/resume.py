@@ -21,11 +21,13 @@ from qianda.cli.options import (
     ModelOption,
     PermissionsOption,
     PlanOption,
+    QuietOption,
     SecondsOption,
     ServerOption,
     TokensOption,
     ToolsOption,
     TurnsOption,
+    VerboseOption,
     YesOption,
     chosen_limits,
     chosen_permissions,
@@ -60,6 +62,8 @@ def resume_command(
     max_cost: CostOption = None,
     max_seconds: SecondsOption = None,
     json: JSONOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> int:
     """Go on with what was interrupted; nothing that was done is done again."""
     from qianda.agents.journal_index import find_session
@@ -89,7 +93,7 @@ def resume_command(
         ),
         record=True,
     )
-    output = Output(json=json)
+    output = Output(json=json, quiet=quiet, verbose=verbose)
     if prompt is not None:
         return run(choices, prompt=prompt, session=session.name, output=output)
     if session.state != "done":
