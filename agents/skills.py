@@ -67,13 +67,18 @@ def list_skills(workspace: Path) -> list[Skill]:
 def read_skill_file(path: Path) -> Skill:
     """The name and description in the front matter of a SKILL.md; what is wrong with it is its ``problem``."""
     try:
-        found = _FRONT.match(path.read_text(encoding="utf-8-sig"))
+        front, _ = split_front(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         return Skill(path.parent.name, "", path, f"cannot be read: {error}")
-    front = _front_matter(found["front"]) if found else {}
     name, description = front.get("name") or path.parent.name, " ".join(front.get("description", "").split())
     problem = "" if description else "its front matter has no description"
     return Skill(name, description[:_LONGEST], path, problem)
+
+
+def split_front(text: str) -> tuple[dict[str, str], str]:
+    """The front matter of a Markdown file, and the rest of it."""
+    found = _FRONT.match(text)
+    return (_front_matter(found["front"]), found["body"]) if found else ({}, text)
 
 
 def _front_matter(text: str) -> dict[str, str]:
@@ -139,10 +144,7 @@ class ReadSkill(Tool):
             raise ToolError(f"{path.name} is no text; it lies in {path}") from error
         if path.name != "SKILL.md":
             return ToolResult(text)
-        found = _FRONT.match(text)
-        return ToolResult(
-            f"{(found['body'] if found else text).strip()}\n\n[folder: {folder}; files: {_files(folder)}]"
-        )
+        return ToolResult(f"{split_front(text)[1].strip()}\n\n[folder: {folder}; files: {_files(folder)}]")
 
 
 def _files(folder: Path) -> str:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from qianda.cli.opening import Choices, Notify, open_agent, open_workspace
+from qianda.cli.opening import Choices, Notify, load_settings, open_agent, open_workspace
 from qianda.cli.terminal import is_terminal
 from qianda.models.errors import ConfigurationError
 
@@ -46,4 +46,7 @@ def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
             given = {name: value for name, value in asdict(changes).items() if value is not None}
             return await open_agent(replace(chosen, **given), stack=stack, notify=notify, approve=approve, ask=ask)
 
-        return run_tui(opened, session=session)
+        def recorded() -> bool:
+            return load_settings(chosen.workspace).record if chosen.record is None else chosen.record
+
+        return run_tui(opened, session=session, workspace=chosen.workspace, record=recorded)

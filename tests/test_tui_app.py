@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -31,11 +33,11 @@ from qianda.models.events import (
     ThinkingDelta,
     UsageReported,
 )
-from qianda.models.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
+from qianda.models.messages import AssistantMessage, Content, Message, ToolCall, ToolMessage, Usage, UserMessage
 from qianda.models.plan import Plan
 from qianda.models.resolve import Endpoint
 from qianda.models.servers import server_kinds
-from qianda.tools.permissions import ApprovalRequest, Decision
+from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.questions import Answer, Question
 from qianda.tui.app import QiandaApp
 from qianda.tui.conversation import Approve, Ask, Changes, Notify
@@ -45,9 +47,9 @@ from qianda.tui.screen import ChatScreen
 class FakeRun:
     """A run whose events the test puts in."""
 
-    def __init__(self, prompt: str) -> None:
+    def __init__(self, prompt: Content) -> None:
         self.prompt = prompt
-        self.steered: list[str] = []
+        self.steered: list[Content] = []
         self.cancelled = False
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._seq = 0
@@ -69,7 +71,7 @@ class FakeRun:
         self._last = isinstance(event, RunFinished) and event.parent_run_id is None
         return event
 
-    def steer(self, content: str) -> None:
+    def steer(self, content: Content) -> None:
         self.steered.append(content)
 
     def cancel(self) -> None:
@@ -91,7 +93,7 @@ class FakeConversation:
         self.plan = None
         self.runs: list[FakeRun] = []
 
-    def stream(self, prompt: str) -> FakeRun:
+    def stream(self, prompt: Content) -> FakeRun:
         self.runs.append(FakeRun(prompt))
         return self.runs[-1]
 
@@ -104,6 +106,8 @@ class FakeAgent:
 
     def __init__(self, *, demo: bool = False, messages: tuple[Message, ...] = ()) -> None:
         self.demo = demo
+        self.workspace = Path.cwd()
+        self.permissions = Permissions("ask")
         self.conversation = FakeConversation(messages)
         self.sessions: list[str] = []
         self.may_open = asyncio.Event()
@@ -137,6 +141,10 @@ class FakeAgent:
             window=32_768,
             demo=self.demo,
         )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Any]:
+        yield SimpleNamespace(mcp=None)
 
     def session(self, name: str) -> FakeConversation:
         self.sessions.append(name)
@@ -533,7 +541,7 @@ async def test_approval_takes_the_prompts_place_with_no_in_focus() -> None:
         await person.sees("? asking")
         assert person.app.focused is not None
         assert person.app.focused.id == "no"
-        assert "+ 391" in person.screen()
+        assert "content: 391" in person.screen()
         assert not person.chat.editor.display
         await person.pilot.press("enter")
         assert await asked == Decision.deny()
@@ -605,7 +613,7 @@ async def test_the_draft_outlives_an_approval() -> None:
         await person.types("half a tho")
         asked = person.asks()
         await person.sees("Run write_file?")
-        await person.pilot.press("down", "up", "enter")
+        await person.pilot.press("enter")
         await asked
         await person.types("ught")
         assert person.chat.editor.text == "half a thought"
@@ -850,6 +858,29 @@ async def test_answers_to_a_question(options: tuple[str, ...], keys: list[str], 
             assert await asked == answer
         await person.until(lambda: person.app.focused is person.chat.editor)
         await person.sees_no("Which")
+
+
+async def test_a_form_is_filled_in_field_by_field() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "seats": {"type": "integer", "title": "Seats"},
+            "window": {"type": "boolean"},
+            "note": {"type": "string"},
+        },
+        "required": ["seats"],
+    }
+    async with chatting() as person:
+        await person.says("go")
+        asked = person.is_asked(Question(question="Your flight", schema=schema))
+        await person.sees("Your flight")
+        await person.pilot.press("2", "enter")
+        await person.sees("window (may be left empty)")
+        await person.pilot.press("enter")
+        await person.sees("note (may be left empty)")
+        await person.pilot.press("enter")
+        async with asyncio.timeout(10):
+            assert await asked == {"seats": "2", "window": "true"}
 
 
 async def test_stopping_takes_the_question_away() -> None:

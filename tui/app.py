@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from qianda.tui.chat import Chat
-from qianda.tui.commands import COMMANDS, LAST, Command, command_named
+from qianda.tui.commands import COMMANDS, LAST, Command
 from qianda.tui.pacing import paced_loop
-from qianda.tui.prompt.editor import PromptArea
+from qianda.tui.prompt.actions import PromptActions
+from qianda.tui.prompt.history import History
 from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import ThinkingBlock
 from qianda.tui.transcript.calls import Card
 from qianda.tui.transcript.view import Transcript
-from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from qianda.tui.conversation import OpenAgent
@@ -34,13 +34,15 @@ OPEN_AFTER = 0.1
 """Seconds from the first frame to the search for a model, whose imports would delay the first key."""
 
 
-class QiandaApp(App[int]):
+class QiandaApp(PromptActions):
     """The chat.
 
     Args:
         open_agent: finds the server and gives the agent; called after the first frame, and again after a failure.
         session: the conversation to go on with; None begins a new one.
         prompt: sent as soon as the agent is there.
+        workspace: the folder that it works in.
+        record: says whether what is said is kept on disk; asked with the first prompt.
     """
 
     TITLE = "Qianda"
@@ -51,14 +53,24 @@ class QiandaApp(App[int]):
         for key in command.keys
     ]
 
-    def __init__(self, open_agent: OpenAgent, *, session: str | None = None, prompt: str | None = None) -> None:
+    def __init__(
+        self,
+        open_agent: OpenAgent,
+        *,
+        session: str | None = None,
+        prompt: str | None = None,
+        workspace: Path | None = None,
+        record: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(css_path=[*sorted(STYLES.glob("*.tcss"))])
         self._first = prompt
         self._interrupted = float("-inf")
         self._leave_task: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
         self.chat_screen = ChatScreen()
-        self.chat = Chat(self.chat_screen, open_agent, session)
+        workspace = workspace or Path.cwd()
+        self.chat = Chat(self.chat_screen, open_agent, session, workspace)
+        self.chat_screen.editor.serve(self.chat, History(workspace, record=record))
 
     def get_default_screen(self) -> ChatScreen:
         """The chat itself."""
@@ -84,16 +96,6 @@ class QiandaApp(App[int]):
             event.prevent_default()
 
     # Commands
-
-    def on_prompt_area_submitted(self, message: PromptArea.Submitted) -> None:
-        """Enter: a command is a slash and a word; whatever else begins with a slash, such as a path, is a prompt."""
-        word, _, argument = message.text.partition(" ")
-        if not word.startswith("/") or not word[1:].replace("-", "").isalpha():
-            self.chat.send(message.text)
-        elif (command := command_named(word[1:])) is None:
-            self.chat.say(t("There is no command {word}; F1 lists what there is", word=word))
-        else:
-            self.do(command, argument.strip())
 
     def do(self, command: Command, argument: str = "") -> None:
         """Do what a command says.
@@ -147,14 +149,15 @@ class QiandaApp(App[int]):
         if selected:
             self.copy_to_clipboard(selected)
             self.screen.clear_selection()
-            self._hint(f"Copied {len(selected)} characters")
+            self.hint(f"Copied {len(selected)} characters")
         elif time.monotonic() - self._interrupted < AGAIN_SECONDS:
             self.action_leave()
         else:
             self._interrupted = time.monotonic()
-            self._hint("Ctrl+C again quits")
+            self.hint("Ctrl+C again quits")
 
-    def _hint(self, text: str) -> None:
+    def hint(self, text: str) -> None:
+        """Say something in the status line, for a moment."""
         status = self.chat_screen.status
         status.say(hint=text)
         self.set_timer(AGAIN_SECONDS, lambda: status.say(hint=""))
@@ -183,6 +186,10 @@ class QiandaApp(App[int]):
         """Ctrl+R."""
         self.chat.open()
 
+    def action_resume(self) -> None:
+        """Go on with a run that was interrupted."""
+        self.chat.resume()
+
     def action_clear(self) -> None:
         """A new conversation."""
         self.chat.clear()
@@ -200,13 +207,22 @@ class QiandaApp(App[int]):
         self.exit(0)
 
 
-def run_tui(open_agent: OpenAgent, *, session: str | None = None, prompt: str | None = None) -> int:
+def run_tui(
+    open_agent: OpenAgent,
+    *,
+    session: str | None = None,
+    prompt: str | None = None,
+    workspace: Path | None = None,
+    record: Callable[[], bool] = lambda: True,
+) -> int:
     """Open the chat and stay until the person leaves.
 
     Args:
         open_agent: gives the agent, given whom to ask for approvals and what to tell notices.
         session: the conversation to go on with; None begins a new one.
         prompt: sent as soon as a model is there.
+        workspace: the folder that it works in.
+        record: says whether what is said is kept on disk; asked with the first prompt.
 
     Returns:
         The exit code.
@@ -216,7 +232,7 @@ def run_tui(open_agent: OpenAgent, *, session: str | None = None, prompt: str | 
     """
     import sys
 
-    app = QiandaApp(open_agent, session=session, prompt=prompt)
+    app = QiandaApp(open_agent, session=session, prompt=prompt, workspace=workspace, record=record)
     with asyncio.Runner(loop_factory=paced_loop) as runner:
         code = runner.run(app.run_async()) or app.return_code or 0
     if app.failure is not None:

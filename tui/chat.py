@@ -8,24 +8,32 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qianda.models.errors import QiandaError
 from qianda.tui.conversation import Changes
-from qianda.tui.panes.queue import PaneQueue
+from qianda.tui.prompt.draft import Draft
+from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
 from qianda.tui.trace import Trace
-from qianda.tui.transcript.blocks import NoticeBlock, UserBlock
+from qianda.tui.transcript.blocks import NoticeBlock
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qianda.models.messages import Content
     from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
+    from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tools.questions import Answer, Question
     from qianda.tui.conversation import ChatAgent, ChatRun, Conversation, OpenAgent
+    from qianda.tui.panes.approval import ApprovalPane
+    from qianda.tui.panes.question import QuestionPane
+    from qianda.tui.prompt.shell import Shell
     from qianda.tui.run_view import RunView
 
+T = TypeVar("T")
 CLOSE_SECONDS = 3.0
 """How long a run and the agent may take to close when the program is left."""
 EVENTS_AT_ONCE = 256
@@ -45,8 +53,11 @@ class Chat:
         screen: where it shows.
         open_agent: finds the server and gives the agent; called again after a failure.
         session: the conversation to go on with; None begins a new one.
+        workspace: the folder that it works in.
 
     Attributes:
+        outbox: what was said and the model has not read.
+        shell: runs the person's own commands, once there was one.
         session: the conversation's name in the record.
         changes: what the person changed since the chat was opened.
         agent: the agent, while there is one.
@@ -55,7 +66,7 @@ class Chat:
         trace: what happened in its runs, since the chat was opened.
     """
 
-    def __init__(self, screen: ChatScreen, open_agent: OpenAgent, session: str | None) -> None:
+    def __init__(self, screen: ChatScreen, open_agent: OpenAgent, session: str | None, workspace: Path) -> None:
         self.session = session or new_session_name()
         self.recorded = False
         self.changes = Changes()
@@ -70,13 +81,15 @@ class Chat:
         self._open_task: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
         self._before: Changes | None = None  # while a change is tried
-        self._queued: list[tuple[str, UserBlock]] = []
+        self.workspace = workspace
+        self.outbox = Outbox(self, screen)
+        self.shell: Shell | None = None
         self._run: ChatRun | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._view: RunView | None = None
-        self._unread: list[str] = []
         self._noticed: set[str] = set()
-        self.panes = PaneQueue(screen, self._answered)
+        self._asking = asyncio.Lock()
+        self._pane: ApprovalPane | QuestionPane | None = None
 
     # The agent
 
@@ -87,11 +100,9 @@ class Chat:
 
     async def _keep_open(self) -> None:
         """Open the agent and keep it until the program is left: it is closed in the task that opened it."""
-        from qianda.tools.questions import asked_at_once
-
         self._status.busy("looking for a model")
         try:
-            agent = await self._open_agent(asked_at_once(self.panes.approve), self.panes.ask, self.say, self.changes)
+            agent = await self._open_agent(self.approve, self.ask, self.say, self.changes)
             async with agent:
                 self.endpoint = await agent.endpoint()
                 self.agent = agent
@@ -145,15 +156,12 @@ class Chat:
             from qianda.tui.run_view import restored_blocks
 
             self._restore = False
-            waiting = [block for _, block in self._queued]
+            waiting = self.outbox.early_blocks
             self._transcript.remove_blocks(waiting)
             self._transcript.add(*restored_blocks(conversation.messages), *waiting)
         if endpoint.demo:
             self.say(DEMO)
-        if self._queued:
-            texts = [text for text, _ in self._queued]
-            self._queued.clear()
-            self._start("\n\n".join(texts))
+        self.outbox.opened()
 
     async def close(self) -> None:
         """Stop the run and close the agent, so that nothing is lost and no process stays behind."""
@@ -162,6 +170,8 @@ class Chat:
             self._run.cancel()
         if self._conversation is None and self._open_task is not None:
             self._open_task.cancel()
+        if self.shell is not None:
+            self.shell.stop()
         tasks: list[asyncio.Task[Any]] = [task for task in (self._run_task, self._open_task) if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -170,8 +180,8 @@ class Chat:
 
     @property
     def busy(self) -> bool:
-        """Whether a run is going on."""
-        return self._run is not None
+        """Whether a run is going on, or about to begin."""
+        return self._run is not None or self.outbox.preparing
 
     @property
     def conversation(self) -> Conversation | None:
@@ -184,38 +194,24 @@ class Chat:
         left = self._conversation.plan if self._conversation is not None else None
         return self.trace.plan or left
 
-    @property
-    def workspace(self) -> Path:
-        """The folder that the agent works in; before there is one, that of the program."""
-        return getattr(self.agent, "workspace", None) or Path.cwd()
-
-    def send(self, text: str) -> None:
+    def send(self, draft: Draft | str) -> None:
         """Take a text from the person: a prompt, or steering while a run goes on."""
+        self.outbox.send(Draft(draft) if isinstance(draft, str) else draft)
+
+    def steer(self, content: Content) -> None:
+        """Tell the run something, while there is one."""
         if self._run is not None:
-            self._run.steer(text)
-            self._unread.append(text)
-            self._status.say(waiting=len(self._unread))
-            return
-        block = UserBlock(text)
-        self._transcript.follow = True
-        self._transcript.add(block)
-        if self._conversation is None:
-            self._queued.append((text, block))
-            self.open()
-        else:
-            self._start(text)
+            self._run.steer(content)
 
     def stop(self) -> None:
-        """Back from a reason, else stop the run, else take back what waits for a model."""
-        if self.panes.back():
+        """Back from a reason, else stop the person's command, else the run, else take back what waits for a model."""
+        if (self._pane is not None and self._pane.back()) or (self.shell is not None and self.shell.stop()):
             return
         if self._run is not None:
             self._status.busy("stopping")
             self._run.cancel()
-        elif self._queued:
-            text, block = self._queued.pop()
-            self._transcript.remove_blocks([block])
-            self._screen.editor.put_back(text)
+        else:
+            self.outbox.stop()
 
     def clear(self) -> None:
         """Begin a new conversation."""
@@ -226,7 +222,7 @@ class Chat:
         self._transcript.clear()
         self.trace.clear()
         self._noticed.clear()
-        self._queued.clear()
+        self.outbox.clear()
         self._status.say(tokens=0)
         if self.agent is not None:
             self._conversation = self.agent.session(self.session)
@@ -253,7 +249,7 @@ class Chat:
         elif self._conversation is None:
             self.say(t("There is no model yet"))
         else:
-            self._begin(self._conversation.resume, "")
+            self._begin(self._conversation.resume, Draft(""))
 
     def say(self, text: str) -> None:
         """A line from the program; also what the agent says while it opens."""
@@ -269,19 +265,26 @@ class Chat:
         text = (str(error) or type(error).__name__).rstrip(".")
         self._transcript.add(NoticeBlock(f"{text}. {cure}" if cure else text, "error"))
 
-    def _start(self, prompt: str) -> None:
-        assert self._conversation is not None
-        self._begin(partial(self._conversation.stream, prompt), prompt)
+    def start(self, content: Content, draft: Draft) -> None:
+        """Begin a run.
 
-    def _begin(self, begin: Callable[[], ChatRun], prompt: str) -> None:
+        Args:
+            content: what is sent.
+            draft: what it was made of: it comes back into the editor when the run is stopped.
+        """
+        if self._conversation is not None:
+            self._begin(partial(self._conversation.stream, content), draft)
+
+    def _begin(self, begin: Callable[[], ChatRun], draft: Draft) -> None:
         try:
             self._run = begin()
         except QiandaError as error:
+            self._status.idle()
             self._explain(error)
         else:
-            self._run_task = asyncio.create_task(self._follow(self._run, prompt))
+            self._run_task = asyncio.create_task(self._follow(self._run, draft))
 
-    async def _follow(self, run: ChatRun, prompt: str) -> None:
+    async def _follow(self, run: ChatRun, draft: Draft) -> None:
         """Show the events of a run."""
         from qianda.models.events import InputReceived, RunFinished
         from qianda.tui.run_view import RunView
@@ -294,8 +297,8 @@ class Chat:
                 self.recorded = True
                 async for event in run:
                     self.trace.note(event)
-                    if isinstance(event, InputReceived) and event.steering and self._unread:
-                        del self._unread[0]
+                    if isinstance(event, InputReceived) and event.steering:
+                        self.outbox.read()
                     elif isinstance(event, RunFinished) and event.parent_run_id is None:
                         reason = event.reason
                     view.show(event)
@@ -309,21 +312,51 @@ class Chat:
             view.close()
             self._run = self._view = None
             self._status.idle()
-            self._status.say(waiting=0)
-        self._after(reason, prompt)
+        self.outbox.ended(reason, draft, leaving=self._leaving.is_set())
 
-    def _after(self, reason: str, prompt: str) -> None:
-        unread, self._unread = self._unread, []
-        if reason == "cancelled":
-            self._screen.editor.put_back(prompt)
-            if unread:
-                self.say(f"The model did not read: {' / '.join(unread)}")
-        elif unread and not self._leaving.is_set():  # said when the last reply was already on its way
-            self.send("\n\n".join(unread))
+    # Approvals and questions
 
-    def _answered(self, call_id: str) -> None:
-        if self._view is not None:
-            self._view.answered(call_id)
+    async def approve(self, request: ApprovalRequest) -> Decision:
+        """Ask the person; one question at a time."""
+        from qianda.tui.panes.approval import ApprovalPane
+
+        async with self._asking:
+            answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+            decision = await self._shown(ApprovalPane(request, answer), answer)
+            if self._view is not None:
+                self._view.answered(request.call_id)
+            return decision
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask the person what a tool wants to know."""
+        from qianda.tools.questions import fill_in
+        from qianda.tui.panes.question import QuestionPane
+
+        async def ask(text: str, options: tuple[str, ...]) -> str | None:
+            answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            return await self._shown(QuestionPane(text, options, answer), answer)
+
+        async with self._asking:
+            answer = await fill_in(question, ask)
+            if self._view is not None:
+                self._view.answered(question.call_id)
+            return answer
+
+    async def _shown(self, pane: ApprovalPane | QuestionPane, answer: asyncio.Future[T]) -> T:
+        """A pane in the prompt's place, until it has its answer."""
+        screen = self._screen
+        self._pane = pane
+        screen.editor.display = False
+        self._status.say(asking=True)
+        try:
+            await screen.pane.mount(pane)
+            return await answer
+        finally:
+            pane.remove()
+            self._pane = None
+            self._status.say(asking=False)
+            screen.editor.display = True
+            screen.set_focus(screen.editor)
 
 
 def new_session_name() -> str:

@@ -37,6 +37,12 @@ CONVERSATION, LOOK, SETTINGS = "Conversation", "Look", "Models, tools and settin
 COMMANDS = (
     Command("", "stop the run", "action:stop", ("escape",), "Esc", group=CONVERSATION),
     Command("clear", "begin a new conversation", "action:clear", group=CONVERSATION),
+    Command("history", "find what was sent before", "action:history", ("ctrl+f",), "Ctrl+F", "[TEXT]", CONVERSATION),
+    Command("attach", "send a file or an image with the prompt", "action:attach", takes="PATH", group=CONVERSATION),
+    Command(
+        "", "write the prompt in your own editor", "action:edit_outside", ("ctrl+g",), "Ctrl+G", group=CONVERSATION
+    ),
+    Command("", "queue the prompt until the run ends", "action:queue", ("ctrl+q",), "Ctrl+Q", group=CONVERSATION),
     Command("", "fold or open all thinking", "action:fold_thinking", ("ctrl+t",), "Ctrl+T", group=LOOK),
     Command("", "fold or open all results of tools", "action:fold_results", ("ctrl+o",), "Ctrl+O", group=LOOK),
     Command("", "fold or open the lowest card on the screen", "action:fold_card", ("f8",), "F8", group=LOOK),
@@ -57,6 +63,9 @@ EDITOR_KEYS = (
     ("Enter", "send; while the model works: steer it"),
     ("Shift+Enter, Ctrl+J", "a new line"),
     ("Up, Down", "at the edges: what was sent before"),
+    ("@", "a file, a folder or a resource goes with the prompt"),
+    ("/", "commands, skills and prompts of servers"),
+    ("!", "a shell command of yours; !! without telling the model"),
     ("PageUp, PageDown", "scroll; the mouse wheel too"),
     ("Mouse", "drag selects; click: fold, open a link"),
     ("Ctrl+D", "leave, when the prompt is empty"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from qianda.agents.resources import Resources
     from qianda.models.config import PermissionMode
     from qianda.models.events import Event
-    from qianda.models.messages import Message
+    from qianda.models.messages import Content, Message
     from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
-    from qianda.tools.permissions import ApprovalRequest, Decision
+    from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
     from qianda.tools.questions import Answer, Question
 
 
@@ -28,7 +31,7 @@ class ChatRun(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
 
-    def steer(self, content: str, /) -> None:
+    def steer(self, content: Content, /) -> None:
         """Say something that the model reads before its next reply."""
         ...
 
@@ -54,13 +57,20 @@ class Conversation(Protocol):
         """Go on with the last run, which was interrupted."""
         ...
 
-    def stream(self, prompt: str, /) -> ChatRun:
+    def stream(self, prompt: Content, /) -> ChatRun:
         """Run, and watch."""
         ...
 
 
 class ChatAgent(Protocol):
     """An agent that is open while its context is."""
+
+    workspace: Path
+    permissions: Permissions
+
+    def opened(self) -> AbstractAsyncContextManager[Resources]:
+        """What it has open: its MCP servers …."""
+        ...
 
     async def __aenter__(self) -> object: ...
 

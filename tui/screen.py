@@ -7,6 +7,8 @@ from textual.containers import Container
 from textual.screen import Screen
 
 from qianda.tui.prompt.editor import PromptArea
+from qianda.tui.prompt.popup import Popup
+from qianda.tui.prompt.waiting import Waiting
 from qianda.tui.status import StatusLine
 from qianda.tui.transcript.view import Transcript
 
@@ -26,9 +28,10 @@ class ChatScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.transcript = Transcript()
-        self.editor = PromptArea()
+        self.waiting, popup = Waiting(), Popup()
+        self.editor = PromptArea(popup)
         self.status = StatusLine()
-        self.pane = Pane(self.editor, id="pane")
+        self.pane = Pane(self.waiting, popup, self.editor, id="pane")
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""

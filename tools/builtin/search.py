@@ -88,13 +88,14 @@ async def _search(root: Path, pattern: str, where: str, glob: str) -> tuple[list
     return await _collect([*worker, pattern, where, glob], root)
 
 
-async def find_files(root: Path, where: str, glob: str) -> list[str]:
+async def find_files(root: Path, where: str, glob: str, *, most: int | None = None) -> list[str]:
     """Files that match a glob, in order, relative to the workspace; neither hidden nor ignored ones.
 
     Args:
         root: the workspace, resolved.
         where: the folder to look in, relative to it.
         glob: relative to that folder; without a slash it matches at any depth.
+        most: stop when there are so many.
     """
     ripgrep = shutil.which("rg")
     if ripgrep is None:
@@ -107,7 +108,7 @@ async def find_files(root: Path, where: str, glob: str) -> list[str]:
     found: list[str] = []
     async with run_child(arguments, folder=root) as child:
         rest = b""
-        while chunk := await child.output.read(_CHUNK):
+        while (most is None or len(found) < most) and (chunk := await child.output.read(_CHUNK)):
             *paths, rest = (rest + chunk).split(b"\0")
             for raw in paths:
                 path = os.fsdecode(raw).removeprefix("./")

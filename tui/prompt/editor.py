@@ -1,18 +1,42 @@
-"""The prompt: an editor of several lines with a history."""
+"""The prompt: an editor of several lines with a history, labels for what is attached, and suggestions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.document._document import EditResult, Selection
+from textual.document._edit import Edit
 from textual.message import Message
 from textual.widgets import TextArea
 
+from qianda.tui.prompt.draft import Attached, Draft, is_large, label_of, label_spans
+from qianda.tui.prompt.history import History
+from qianda.tui.prompt.popup import Popup, Suggestion
+from qianda.tui.prompt.words_at import Word, word_at
+from qianda.tui.words import t
+
+if TYPE_CHECKING:
+    from qianda.tui.chat import Chat
+    from qianda.tui.prompt.completion import Completion
+
+Location = tuple[int, int]
+
 
 class PromptArea(TextArea):
-    """Enter sends, Shift+Enter or Ctrl+J breaks the line, Up and Down at the edges go through the history."""
+    """Enter sends, Shift+Enter or Ctrl+J breaks the line, Up and Down at the edges go through the history.
+
+    Args:
+        popup: shows suggestions.
+
+    Attributes:
+        sent: what was sent before.
+        attached: what the labels in the text stand for.
+        queued: whether Up in an empty prompt takes back something that is queued.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "previous", show=False),
@@ -22,76 +46,299 @@ class PromptArea(TextArea):
         Binding("ctrl+d", "end_of_input", show=False),
     ]
 
+    chat: Chat | None = None
+
     @dataclass
     class Submitted(Message):
-        """The person sent a text."""
+        """The person sent something."""
 
-        text: str
+        draft: Draft
+        later: bool = False
 
     class Ended(Message):
         """The person said that nothing more will come."""
 
-    def __init__(self) -> None:
+    class TakeBack(Message):
+        """The person wants back what was queued last."""
+
+    def __init__(self, popup: Popup) -> None:
         super().__init__(
             soft_wrap=True,
             show_line_numbers=False,
             compact=True,
             highlight_cursor_line=False,
             tab_behavior="focus",
-            placeholder="Ask anything · F1 help",
+            placeholder=t("Ask anything · @ file · / command · ! shell · F1 help"),
         )
         self.cursor_blink = False
-        self.sent: list[str] = []
-        self._at = 0
-        self._draft = ""
+        self.popup = popup
+        self.sent = History(Path.cwd(), record=lambda: False)
+        self.attached: dict[str, Attached] = {}
+        self.queued = False
+        self._completion: Completion | None = None
+        self._searching: Draft | None = None  # the draft before a search in the history
+        self._at: int | None = None  # in the history; None is the draft
+        self._draft = Draft("")
+        self._agreed: Draft | None = None  # to be sent whatever is wrong with it
 
-    async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-            text = self.text.strip()
-            if text:
-                self._remember(text)
-                self.post_message(self.Submitted(text))
-        elif event.key in ("shift+enter", "ctrl+j"):
-            event.stop()
-            event.prevent_default()
-            self.insert("\n")
+    def serve(self, chat: Chat, sent: History) -> None:
+        """Belong to a chat.
 
-    def _remember(self, text: str) -> None:
-        if self.sent[-1:] != [text]:
-            self.sent.append(text)
-        self._at = len(self.sent)
-        self.clear()
+        Args:
+            chat: whom it asks for suggestions and tells about what is sent.
+            sent: what was sent before.
+        """
+        self.chat, self.sent = chat, sent
 
-    def put_back(self, text: str) -> bool:
-        """Offer a text again, into an empty editor only; whether it was taken."""
-        if self.text:
-            return False
-        self._show(text)
-        return True
+    # What it holds
 
-    def _show(self, text: str) -> None:
-        self.text = text
+    @property
+    def draft(self) -> Draft:
+        """The text and what is attached to it."""
+        return Draft(self.text, dict(self.attached)).with_text(self.text)
+
+    def show(self, draft: Draft) -> None:
+        """Put something in the place of what is there."""
+        self.attached = dict(draft.attached)
+        self.text = draft.text
         self.move_cursor(self.document.end)
 
+    def put_back(self, draft: Draft | str) -> bool:
+        """Offer something again, into an empty editor only; whether it was taken."""
+        if self.text:
+            return False
+        self.show(Draft(draft) if isinstance(draft, str) else draft)
+        return True
+
+    def attach(self, value: Attached, *, image: bool = False) -> None:
+        """A label at the cursor for a file or a long text."""
+        label = label_of(value, self.attached, image=image)
+        self.attached[label] = value
+        self.insert(label, maintain_selection_offset=False)
+
+    def submit(self, *, later: bool = False) -> None:
+        """Send what is there.
+
+        Args:
+            later: queue it, while a run goes on.
+        """
+        draft = self.draft.with_text(self.text.strip())
+        if not draft.text or self._objects(later=later):
+            return
+        self.sent.add(draft)
+        self._at = None
+        self.show(Draft(""))
+        self.popup.close()
+        self.post_message(self.Submitted(draft, later))
+
+    def _objects(self, *, later: bool = False) -> bool:
+        """Whether the person has to decide something about the prompt first: a list says what can be done."""
+        draft, endpoint = self.draft, self.chat and self.chat.endpoint
+        if endpoint is None or draft.plain or draft == self._agreed:
+            return False
+        from qianda.tui.prompt.checking import choices
+
+        def send() -> None:
+            self._agreed = self.draft
+            self.submit(later=later)
+
+        items = choices(draft, endpoint, self.sent.workspace, self.show, send)
+        self.popup.show(items, None)
+        return bool(items)
+
+    # Keys
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self._key(event.key):
+            event.stop()
+            event.prevent_default()
+
+    def _key(self, key: str) -> bool:
+        """Do what a key says; whether it was ours."""
+        if (found := self.popup.current) and (self.popup.word == self.word() or found.does):
+            match key:
+                case "up" | "down":
+                    self.popup.step(-1 if key == "up" else 1)
+                case "escape":
+                    self._dismiss()
+                case "tab" | "enter":
+                    return self._take(found, key)
+                case _:
+                    return False
+            return True
+        match key:
+            case "enter" if self._searching is None:
+                self.submit()
+            case "enter" | "escape" if self._searching is not None:
+                self._dismiss()
+            case "shift+enter" | "ctrl+j":
+                self.insert("\n", maintain_selection_offset=False)
+            case _:
+                return False
+        return True
+
+    def _take(self, found: Suggestion, key: str) -> bool:
+        """A suggestion was chosen; False where Enter is to send the prompt as it stands."""
+        word, popup = self.word(), self.popup
+        if found.does is not None:
+            popup.close()
+            found.does()
+        elif word is not None:
+            text = found.inside if key == "tab" and found.inside else found.insert
+            done = self.document[word.row][word.start : word.end] == text.rstrip()
+            popup.close()
+            self.replace(text, (word.row, word.start), (word.row, word.end), maintain_selection_offset=False)
+            if key == "enter" and (found.sends or done):
+                self.submit()
+            elif text != found.inside:
+                popup.close()
+        return True
+
+    def _dismiss(self) -> None:
+        """Close the list; a search in the history gives the draft back."""
+        self.popup.close()
+        if self._searching is not None:
+            draft, self._searching = self._searching, None
+            self.show(draft)
+            self.popup.close()
+
+    def on_popup_chosen(self) -> None:
+        """A click in the list is as good as Enter."""
+        if self.popup.current is not None:
+            self._take(self.popup.current, "enter")
+
+    def _on_hide(self, event: events.Hide) -> None:  # type: ignore[override] # noqa: ARG002 - Textual takes both kinds
+        self.popup.close()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        if not is_large(text):
+            from qianda.tui.prompt.dropped import dropped_files, is_image
+
+            if files := dropped_files(text):
+                for file in files:
+                    self.attach(file, image=is_image(file))
+                self._objects()
+                return
+            self.replace(text, *self.selection, maintain_selection_offset=False)
+        else:
+            if not self.selection.is_empty:
+                self.delete(*self.selection)
+            self.attach(text)
+            self._objects()
+
+    # Labels are one character to the person
+
+    def edit(self, edit: Edit) -> EditResult:
+        """A change of the text never cuts a label: it goes as a whole, and nothing is put into it."""
+        if self.attached:
+            top, bottom = edit.top, edit.bottom
+            if top == bottom:
+                top = bottom = self._outside(top, 1)
+            else:
+                top, bottom = self._outside(top, 0), self._outside(bottom, 1)
+            edit.from_location, edit.to_location = top, bottom
+        return super().edit(edit)
+
+    def _outside(self, location: Location, side: int) -> Location:
+        """The edge of the label that a location is in, or the location: 0 for its start, 1 for its end."""
+        row, column = location
+        for start, end, _ in label_spans(self.document[row], self.attached):
+            if start < column < end:
+                return row, end if side else start
+        return location
+
+    def action_cursor_left(self, select: bool = False) -> None:
+        """Left, over a label as a whole."""
+        super().action_cursor_left(select)
+        self._leave_label(0)
+
+    def action_cursor_right(self, select: bool = False) -> None:
+        """Right, over a label as a whole."""
+        super().action_cursor_right(select)
+        self._leave_label(1)
+
+    def _leave_label(self, side: int) -> None:
+        start, end = self.selection
+        if self.attached and (outside := self._outside(end, side)) != end:
+            self.selection = Selection(outside if start == end else start, outside)
+
+    # Suggestions
+
+    def word(self) -> Word | None:
+        """The word that suggestions are for."""
+        if self._searching is not None:
+            return Word("history", self.text, 0, 0, len(self.text))
+        row, column = self.cursor_location
+        return word_at(self.document[row], row, column) if self.selection.is_empty else None
+
+    def watch_selection(self) -> None:
+        """The cursor moved, perhaps because something was written."""
+        if self.chat is None:
+            return
+        word = self.word()
+        if word is None:
+            self.popup.close()
+            return
+        if self._completion is None:
+            from qianda.tui.prompt.completion import Completion
+
+            self._completion = Completion(self, self.chat)
+        self._completion.look(word)
+
+    # History
+
+    def search(self, text: str = "") -> None:
+        """Find something that was sent before: what is typed now is looked for in it.
+
+        Args:
+            text: what to begin with; else what is in the editor.
+        """
+        if self._searching is None and (entries := self.sent.entries):
+            self._searching = self.draft
+            self.popup.close()
+            if text:
+                self.show(Draft(text))
+            self._at = None
+            self.watch_selection()
+            if not entries:
+                self._dismiss()
+
+    def found(self, draft: Draft) -> None:
+        """The search is over: this was wanted."""
+        self._searching = None
+        self.show(draft)
+        self.popup.close()
+
     def action_previous(self) -> None:
-        """Up: a line up, from the first line to the entry before."""
-        if self.cursor_location[0] > 0 or not self._at:
+        """Up: a line up, from the first line to the entry before; in an empty prompt first what is queued."""
+        entries = self.sent.entries
+        if not self.text and self._at is None and self.queued:
+            self.post_message(self.TakeBack())
+            return
+        at = len(entries) if self._at is None else self._at
+        if self.cursor_location[0] > 0 or not at:
             self.action_cursor_up()
             return
-        if self._at == len(self.sent):
-            self._draft = self.text
-        self._at -= 1
-        self._show(self.sent[self._at])
+        if self._at is None:
+            self._draft = self.draft
+        self._at = at - 1
+        self._recall(entries[self._at])
 
     def action_next(self) -> None:
         """Down: a line down, from the last line to the next entry."""
-        if self.cursor_location[0] < self.document.line_count - 1 or self._at >= len(self.sent):
+        entries = self.sent.entries
+        if self.cursor_location[0] < self.document.line_count - 1 or self._at is None:
             self.action_cursor_down()
             return
-        self._at += 1
-        self._show(self.sent[self._at] if self._at < len(self.sent) else self._draft)
+        self._at = self._at + 1 if self._at + 1 < len(entries) else None
+        self._recall(self._draft if self._at is None else entries[self._at])
+
+    def _recall(self, draft: Draft) -> None:
+        self.show(draft)
+        self.popup.close()  # it was whole when it was sent
 
     def action_end_of_input(self) -> None:
         """Ctrl+D: quits when there is nothing to lose, else deletes a character."""
