@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qianda.tui.transcript.blocks import Block, duration
 from qianda.tui.transcript.call_text import QUIET, STREAMING, argument_items, call_line, read_arguments
 from qianda.tui.transcript.changes import argued, told_by_difference
-from qianda.tui.transcript.child_run import ChildRun
 from qianda.tui.transcript.diff import Diff, read_unified
 from qianda.tui.transcript.diff_rows import SPLIT_WIDTH, count_runs, diff_rows, head_runs
 from qianda.tui.transcript.rows import BLANK_ROW, Row, Run, flow_text, shorten, visible, width_of
 from qianda.tui.words import t
+
+if TYPE_CHECKING:
+    from qianda.tui.transcript.child_run import ChildRun
 
 State = Literal["writing", "running", "asking", "done", "failed", "denied", "stopped"]
 
