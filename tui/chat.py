@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qianda.models.errors import QiandaError
 from qianda.tui.conversation import Changes
+from qianda.tui.panes.queue import PaneQueue
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
@@ -25,15 +26,10 @@ if TYPE_CHECKING:
     from qianda.models.messages import Content
     from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
-    from qianda.tools.permissions import ApprovalRequest, Decision
-    from qianda.tools.questions import Answer, Question
     from qianda.tui.conversation import ChatAgent, ChatRun, Conversation, OpenAgent
-    from qianda.tui.panes.approval import ApprovalPane
-    from qianda.tui.panes.question import QuestionPane
     from qianda.tui.prompt.shell import Shell
     from qianda.tui.run_view import RunView
 
-T = TypeVar("T")
 CLOSE_SECONDS = 3.0
 """How long a run and the agent may take to close when the program is left."""
 EVENTS_AT_ONCE = 256
@@ -88,8 +84,7 @@ class Chat:
         self._run_task: asyncio.Task[None] | None = None
         self._view: RunView | None = None
         self._noticed: set[str] = set()
-        self._asking = asyncio.Lock()
-        self._pane: ApprovalPane | QuestionPane | None = None
+        self.panes = PaneQueue(screen, self._answered)
 
     # The agent
 
@@ -100,9 +95,11 @@ class Chat:
 
     async def _keep_open(self) -> None:
         """Open the agent and keep it until the program is left: it is closed in the task that opened it."""
+        from qianda.tools.questions import asked_at_once
+
         self._status.busy("looking for a model")
         try:
-            agent = await self._open_agent(self.approve, self.ask, self.say, self.changes)
+            agent = await self._open_agent(asked_at_once(self.panes.approve), self.panes.ask, self.say, self.changes)
             async with agent:
                 self.endpoint = await agent.endpoint()
                 self.agent = agent
@@ -205,7 +202,7 @@ class Chat:
 
     def stop(self) -> None:
         """Back from a reason, else stop the person's command, else the run, else take back what waits for a model."""
-        if (self._pane is not None and self._pane.back()) or (self.shell is not None and self.shell.stop()):
+        if self.panes.back() or (self.shell is not None and self.shell.stop()):
             return
         if self._run is not None:
             self._status.busy("stopping")
@@ -314,49 +311,9 @@ class Chat:
             self._status.idle()
         self.outbox.ended(reason, draft, leaving=self._leaving.is_set())
 
-    # Approvals and questions
-
-    async def approve(self, request: ApprovalRequest) -> Decision:
-        """Ask the person; one question at a time."""
-        from qianda.tui.panes.approval import ApprovalPane
-
-        async with self._asking:
-            answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-            decision = await self._shown(ApprovalPane(request, answer), answer)
-            if self._view is not None:
-                self._view.answered(request.call_id)
-            return decision
-
-    async def ask(self, question: Question) -> Answer:
-        """Ask the person what a tool wants to know."""
-        from qianda.tools.questions import fill_in
-        from qianda.tui.panes.question import QuestionPane
-
-        async def ask(text: str, options: tuple[str, ...]) -> str | None:
-            answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-            return await self._shown(QuestionPane(text, options, answer), answer)
-
-        async with self._asking:
-            answer = await fill_in(question, ask)
-            if self._view is not None:
-                self._view.answered(question.call_id)
-            return answer
-
-    async def _shown(self, pane: ApprovalPane | QuestionPane, answer: asyncio.Future[T]) -> T:
-        """A pane in the prompt's place, until it has its answer."""
-        screen = self._screen
-        self._pane = pane
-        screen.editor.display = False
-        self._status.say(asking=True)
-        try:
-            await screen.pane.mount(pane)
-            return await answer
-        finally:
-            pane.remove()
-            self._pane = None
-            self._status.say(asking=False)
-            screen.editor.display = True
-            screen.set_focus(screen.editor)
+    def _answered(self, call_id: str) -> None:
+        if self._view is not None:
+            self._view.answered(call_id)
 
 
 def new_session_name() -> str:
