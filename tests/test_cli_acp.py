@@ -156,7 +156,7 @@ async def test_a_prompt_streams_thinking_a_read_file_and_the_answer(tmp_path: Pa
         assert done.stop_reason == "end_turn"
         assert done.usage.total_tokens > 0
     assert editor.text("agent_thought_chunk").strip() == "Where is it?"
-    assert editor.text() == "Let me look. It is 14."
+    assert editor.text() == "Let me look. \n\nIt is 14."
     (call,) = editor.calls()
     assert (call["title"], call["kind"], call["status"]) == ("Read price.txt", "read", "completed")
     assert call["states"][-2:] == ["in_progress", "completed"]

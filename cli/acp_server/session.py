@@ -247,15 +247,17 @@ class EditorSession:
         async with self._turns:
             opened = await self._ready()
             content = prompt_content(blocks, self._choices.workspace)
-            title = " ".join(messages.content_text(content).split())
+            await self._tell_title(" ".join(messages.content_text(content).split()))
             content = await self._commands.meant(opened.agent, content)
             if self._stops != stops:
                 return PromptResponse(stop_reason="cancelled")
             reason = await self._turn(opened, content, stops)
+        return PromptResponse(stop_reason=reason, usage=_usage(self._used))
+
+    async def _tell_title(self, title: str) -> None:
         if not self._title and title:
             self._title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
             await self.send(SessionInfoUpdate(session_update="session_info_update", title=self._title))
-        return PromptResponse(stop_reason=reason, usage=_usage(self._used))
 
     async def _turn(self, opened: _Opened, content: messages.Content, stops: int) -> StopReason:
         screen = self._screen = self._new_screen()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _SECONDS = 0.2  # between two looks at what a running tool writes
 _TAIL = 8_000  # characters of that
 _STATES: dict[str, PlanEntryStatus] = {"pending": "pending", "doing": "in_progress"}
-_WHO = {"rule": "by a rule", "person": "by you", "nobody": "as nobody could be asked"}
+_WHO = {"rule": "by a rule", "person": "by you; the model is told", "nobody": "as nobody could be asked"}
 
 
 class Screen:
@@ -61,6 +61,7 @@ class Screen:
         self._send, self._tools, self._workspace = send, tools, workspace
         self._window, self._spent = window, spent
         self._channel = ""  # of the reply that is coming in: what of it was last
+        self._said = False  # any text of the run
         self._writing: dict[int, ShownCall] = {}
         self._calls: dict[tuple[str, str], ShownCall] = {}
         self._output: dict[str, str] = {}
@@ -112,6 +113,7 @@ class Screen:
 
     async def say(self, text: str) -> None:
         """More of the answer."""
+        self._said = True
         await self._send(update_agent_message_text(text))
 
     async def think(self, text: str) -> None:
@@ -140,6 +142,8 @@ class Screen:
             await self.end()
         if channel != self._channel:
             text = text.lstrip("\n")
+            if text and channel == "text" and self._said:  # many editors put all texts of a run together
+                text = f"\n\n{text}"
         if text or channel == "call":
             self._channel = channel
         return text
