@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,13 @@ def planning(**arguments: object) -> Turn:
     ],
 )
 def test_each_limit_ends_with_code_4_and_the_option_that_raises_it(flag: str, value: str, said: str, run: Run) -> None:
-    with serving(ScriptedServer(default=Turn(calls=[Call("current_time")]))) as server:
-        done = run(server, "--agent", "coder", "--tools", "time", "Loop", flag, value)
+    numbers = count()
+
+    def another(_body: object) -> Turn:
+        return Turn(calls=[Call("calculator", {"expression": f"{next(numbers)}+1"})])
+
+    with serving(ScriptedServer(default=another)) as server:
+        done = run(server, "--agent", "coder", "--tools", "calculator", "Loop", flag, value)
     assert (done.code, done.out) == (4, "")
     assert done.err == f"qianda: The run stopped at its limit of {said}. Raise it with {flag}\n"
 
