@@ -153,7 +153,16 @@ def _parted(journal: Journal, session: str, point: Point | None) -> tuple[list[l
     return kept, dropped
 
 
+def session_steps(journal: Journal, session: str) -> list[tuple[str, int | None]]:
+    """The steps of a session that may have changed files, as ``undo_steps`` takes them."""
+    return _steps(record for run_id in journal.runs(session) for record in journal.records(run_id))
+
+
+def _steps(records: Iterable[Record]) -> list[tuple[str, int | None]]:
+    noted = (orjson.loads(record.data) for record in records if record.kind == "files")
+    return [(files["run"], files["step"]) for files in noted]
+
+
 def _undo(dropped: Sequence[Record], *, dry: bool = False) -> Undone:
     """Take back what the steps in these records changed."""
-    noted = (orjson.loads(record.data) for record in dropped if record.kind == "files")
-    return undo_steps([(files["run"], files["step"]) for files in noted], dry=dry)
+    return undo_steps(_steps(dropped), dry=dry)

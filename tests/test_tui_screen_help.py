@@ -27,15 +27,16 @@ async def test_help_and_palette_by_keys() -> None:
         await person.until(lambda: person.in_chat)
 
 
-async def test_help_and_palette_by_mouse() -> None:
+async def test_the_palette_by_mouse() -> None:
     async with chatting() as person:
-        await person.press("ctrl+p")
-        await person.sees("/help")
-        y = next(at for at, line in enumerate(person.screen().splitlines()) if "/help" in line)
+        await person.press("ctrl+p", *"prompt")
+        await person.sees("▸ ", "/rewind")
+        y = next(at for at, line in enumerate(person.screen().splitlines()) if "/rewind" in line)
+        await person.press("end")
         await person.pilot.click(offset=(5, y))
-        await person.sees("▸ /help")
+        await person.sees("▸ /rewind")
         await person.pilot.click(offset=(5, y))
-        await person.sees("In the prompt")
+        await person.sees("Back to before which prompt?")
         last = person.screen().splitlines()[-1]
         await person.pilot.click(offset=(last.index("close"), 23))
         await person.until(lambda: person.in_chat)

@@ -16,6 +16,7 @@ from qianda.models.config import data_dir
 from qianda.testing import ScriptedServer
 from qianda.testing.script import Says
 from qianda.tui.app import QiandaApp
+from qianda.tui.commands import command_named
 from qianda.tui.conversation import Approve, Ask, Changes, Notify
 
 
@@ -65,6 +66,14 @@ class Person:
         self.app.chat_screen.editor.insert(text)
         await self.pilot.press("enter")
         await self.until(lambda: not self.app.chat.busy and self.app.chat.conversation is not None)
+
+    async def does(self, command: str) -> None:
+        """A slash command; waits for the end of the run that it begins."""
+        found = command_named(command)
+        assert found is not None, command
+        self.app.do(found)
+        await self.pilot.pause()
+        await self.until(lambda: not self.app.chat.busy)
 
     @property
     def in_chat(self) -> bool:

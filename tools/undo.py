@@ -63,10 +63,19 @@ class Undone:
     conflicts: tuple[Conflict, ...]
 
 
-def list_changes(*run_ids: str) -> list[Change]:
-    """What runs changed, a file each, from before their first step to after their last."""
+def list_changes(run_id: str) -> list[Change]:
+    """What a run changed, a file each, from before its first step to after its last."""
+    return changes_of_steps([(run_id, None)])
+
+
+def changes_of_steps(steps: Iterable[tuple[str, int | None]]) -> list[Change]:
+    """What steps of several runs changed, a file each, from before the first of them to after the last.
+
+    Args:
+        steps: run and number of each step; None in the place of a number for all of the run.
+    """
     store = UndoStore()
-    files = by_path(_in_order(changed for run_id in run_ids for changed in store.changes(run_id)))
+    files = by_path(_changes(store, steps))
     return [
         _change(store, path, changes[0].before, changes[-1].after or "")
         for path, changes in files.items()
@@ -105,21 +114,26 @@ def undo_steps(
         paths: only these files; all by default.
         dry: only say what would be done.
     """
-    store = UndoStore()
-    found: dict[int, Changed] = {}
-    workspace: Path | None = None
-    for run_id, step in steps:
-        for changed in store.changes(run_id):
-            if step in (None, changed.step) and (paths is None or changed.path in paths):
-                found[changed.number] = changed
-                workspace = workspace or store.workspace(run_id)
-    if workspace is None:
+    store, steps = UndoStore(), list(steps)
+    changes = [changed for changed in _changes(store, steps) if paths is None or changed.path in paths]
+    if not changes:
         return Undone((), ())
-    return _take_back(store, workspace, _in_order(found.values()), dry=dry)
+    workspace = next(store.workspace(run_id) for run_id, _ in steps if store.changes(run_id))
+    return _take_back(store, workspace, changes, dry=dry)
 
 
-def _in_order(changes: Iterable[Changed]) -> list[Changed]:
-    return sorted(changes, key=lambda changed: changed.number)
+def _changes(store: UndoStore, steps: Iterable[tuple[str, int | None]]) -> list[Changed]:
+    """What the steps changed, in the order in which they did."""
+    wanted: dict[str, set[int | None]] = {}
+    for run_id, step in steps:
+        wanted.setdefault(run_id, set()).add(step)
+    found = [
+        changed
+        for run_id, numbers in wanted.items()
+        for changed in store.changes(run_id)
+        if None in numbers or changed.step in numbers
+    ]
+    return sorted(found, key=lambda changed: changed.number)
 
 
 def _take_back(store: UndoStore, workspace: Path, changes: Sequence[Changed], *, dry: bool) -> Undone:

@@ -43,6 +43,12 @@ COMMANDS = (
         "", "write the prompt in your own editor", "action:edit_outside", ("ctrl+g",), "Ctrl+G", group=CONVERSATION
     ),
     Command("", "queue the prompt until the run ends", "action:queue", ("ctrl+q",), "Ctrl+Q", group=CONVERSATION),
+    Command("sessions", "earlier conversations", "sessions:SessionsScreen", ("f2",), "F2", group=CONVERSATION),
+    Command("rewind", "back to an earlier prompt, with files or without", "rewind:RewindScreen", group=CONVERSATION),
+    Command("resume", "go on with a run that was interrupted", "action:resume", group=CONVERSATION),
+    Command("plan", "the plan, and plan mode", "plan:PlanScreen", ("f6",), "F6", group=LOOK),
+    Command("changes", "files that were changed, and undo", "changes:ChangesScreen", ("f7",), "F7", group=LOOK),
+    Command("trace", "what happened, step by step", "trace:TraceScreen", ("f9",), "F9", group=LOOK),
     Command("", "fold or open all thinking", "action:fold_thinking", ("ctrl+t",), "Ctrl+T", group=LOOK),
     Command("", "fold or open all results of tools", "action:fold_results", ("ctrl+o",), "Ctrl+O", group=LOOK),
     Command("", "fold or open the lowest card on the screen", "action:fold_card", ("f8",), "F8", group=LOOK),

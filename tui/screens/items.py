@@ -122,20 +122,25 @@ class ItemList(ScrollView, can_focus=True):
         if self.item != before:
             self.post_message(self.Moved(self.item))
 
+    @property
+    def _room(self) -> int:
+        """Columns without the scrollbar."""
+        return self.scrollable_content_region.width
+
     def _measure(self) -> None:
-        width = self.size.width - len(MARK)
+        width = self._room - len(MARK)
         shown = [index for index, column in enumerate(self._columns) if not column.wide or width >= 76]
         sample = self.items[:MEASURED]
         widths = [
             min(max((width_of(one_line(item.cells[index])) for item in sample), default=0), column.most)
             for index, column in enumerate(self._columns)
         ]
-        taken = sum(widths[index] + len(GAP) for index in shown if not self._columns[index].grow)
+        taken = sum(widths[at] + len(GAP) for at in shown if widths[at] and not self._columns[at].grow)
         self._widths = [
             max(width - taken, 8) if self._columns[index].grow else widths[index] if index in shown else 0
             for index in range(len(self._columns))
         ]
-        self.virtual_size = Size(self.size.width, len(self._lines))
+        self.virtual_size = Size(self._room, len(self._lines))
 
     def on_resize(self) -> None:
         """Other widths."""
@@ -178,7 +183,7 @@ class ItemList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw a line of the window."""
-        width, y = self.size.width, y + self.scroll_offset.y
+        width, y = self._room, y + self.scroll_offset.y
         line = self._lines[y] if y < len(self._lines) else ""
         base = self.rich_style
         if isinstance(line, str):

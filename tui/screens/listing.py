@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from textual.app import ComposeResult
@@ -177,13 +178,14 @@ class ListScreen(Screen[None], Generic[T]):
         shown.sort(key=lambda one: ("slash", "escape").index(one.key) + 1 if one.key in ("slash", "escape") else 0)
         parts: list[Any] = []
         for one in shown:
-            text = f"{KEYS.get(one.key, one.key)} {t(one.description)}"
-            parts += [" · "] * bool(parts) + [_link(text, f"screen.{one.action}")]
+            click = Style.from_meta({"@click": f"screen.{one.action}"})
+            key = (KEYS.get(one.key, one.key), Style(bold=True) + click)
+            parts += ["  "] * bool(parts) + [key, (f" {t(one.description)}", click)]
         return Content.assemble(*parts)
 
     def reload(self) -> None:
         """Load all items again."""
-        self.run_worker(self._reload(), exclusive=True, group="load")
+        self.run_worker(self._reload, exclusive=True, group="load")
 
     async def _reload(self) -> None:
         try:
@@ -259,7 +261,7 @@ class ListScreen(Screen[None], Generic[T]):
     def on_item_list_moved(self, event: ItemList.Moved) -> None:
         """Another item is marked: its detail."""
         if self.HAS_DETAIL:
-            self.run_worker(self._detail(event.item), exclusive=True, group="detail")
+            self.run_worker(partial(self._detail, event.item), exclusive=True, group="detail")
 
     async def _detail(self, item: Item[T] | None) -> None:
         try:
@@ -274,7 +276,7 @@ class ListScreen(Screen[None], Generic[T]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """The filter changed."""
         if event.input is self.find:
-            self.run_worker(self._show(), exclusive=True, group="load")
+            self.run_worker(self._show, exclusive=True, group="load")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in the filter."""
