@@ -11,6 +11,8 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
+from qianda import Agent, tool
+from qianda.models.errors import ToolError
 from qianda.models.events import (
     ArgumentsDelta,
     CallDenied,
@@ -33,12 +35,14 @@ from qianda.models.events import (
 )
 from qianda.models.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from qianda.models.plan import Plan
+from qianda.testing import Call, ScriptedServer, Turn
 from qianda.tui import run_view
 from qianda.tui.app import STYLES
 from qianda.tui.run_view import RunView
 from qianda.tui.status import StatusLine
 from qianda.tui.transcript.blocks import NoticeBlock, ThinkingBlock
-from qianda.tui.transcript.calls import CallBlock, CallGroup
+from qianda.tui.transcript.call_group import CallGroup
+from qianda.tui.transcript.calls import CallBlock
 from qianda.tui.transcript.diff import Diff, compare
 from qianda.tui.transcript.restored import restored_blocks
 from qianda.tui.transcript.view import Transcript
@@ -143,7 +147,7 @@ async def test_what_prints_without_end_costs_little() -> None:
         app.transcript.flush()
         assert len(block._live) == run_view.LIVE_KEPT
         app.done("a", "run_command", "line of output\n" * 700_000)
-        assert app.rows()[-1].startswith("  └ line of output (+699999 lines)")
+        assert app.rows()[-1].startswith("  └ line of output (+699,999 lines)")
         app.toggle()
         assert len(block.layout(80)) < 1_100
         assert any("lines more" in row for row in app.rows())
@@ -313,6 +317,45 @@ async def test_agents_at_work_are_nested_in_the_cards_of_their_calls() -> None:
         assert app.rows()[-2:] == ["  │ ✗ The server went away", "  └ writer failed"]
         app.toggle(number=0)
         assert sum("✓ grep" in row for row in app.rows()) == 5
+
+
+async def test_the_events_of_a_real_agent_at_work_find_their_card() -> None:
+    def asks(*tasks: str) -> Turn:
+        return Turn(calls=[Call("scout", {"task": task}) for task in tasks])
+
+    @tool
+    def look(where: str) -> str:
+        """Look."""
+        if where == "down":
+            raise ToolError("nothing is down there")
+        return "seen"
+
+    looks = {"up": Turn(calls=[Call("look", {"where": "up"})]), "down": Turn(calls=[Call("look", {"where": "down"})])}
+    server = ScriptedServer(
+        asks("up", "down"),
+        lambda body: looks[body["messages"][-1]["content"]],
+        lambda body: looks[body["messages"][-1]["content"]],
+        "found",
+        "found",
+        "All found.",
+    )
+    async with watched() as app, server:
+        scout = Agent(tools=[look], permissions="auto").as_tool(name="scout", description="Looks.")
+        async with Agent(server=server.url, tools=[scout], permissions="auto").stream("go") as run:
+            async for event in run:
+                app.view.show(event)
+        rows = app.rows()
+        assert [row.split(" · ")[0] for row in rows if "scout" in row] == [
+            "✓ done     scout up",
+            "✓ done     scout down",
+        ]
+        assert all("tokens" in row for row in rows if "scout" in row)
+        at = next(at for at, row in enumerate(rows) if "scout down" in row)
+        assert [row.split(" · ")[0] for row in rows[at + 1 : at + 4]] == [
+            "  │ ✗ look where=down",
+            "  │   nothing is down there",
+            "  └ found",
+        ]
 
 
 async def test_a_retry_is_one_line_with_cause_attempt_and_wait() -> None:

@@ -43,6 +43,11 @@ STREAMING = frozenset(("run_command", "run_python"))
 """Tools whose progress is output as it comes, at any cut; that of others is a line each time."""
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """``one`` or ``many``, which has a ``{count}``, in the user's language."""
+    return t(one) if count == 1 else t(many, count=f"{count:,}")
+
+
 def read_arguments(text: str) -> dict[str, Any] | None:
     """The arguments, or None for what is no JSON object."""
     try:
@@ -90,6 +95,14 @@ def call_line(arguments: str, values: Mapping[str, Any] | None, *, writing: bool
     return " ".join(filter(None, ("$" if first in _COMMANDS else "", shown, rest, size)))
 
 
+def whole_in_line(values: Mapping[str, Any]) -> list[str]:
+    """The names of the arguments that ``call_line`` shows whole, as long as nobody cuts the line."""
+    first = next((key for key in _LEADING if key in values), "")
+    texts = {key: _text(value) for key, value in values.items() if key not in _LONG}
+    most = {key: _LOOKED_AT if key == first else VALUE_SHOWN for key in texts}
+    return [key for key, text in texts.items() if "\n" not in text and len(text) <= most[key]]
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -108,3 +121,26 @@ def _partial(text: str) -> str:
         except ValueError:
             continue
     return text[1:]
+
+
+def bounded(text: str, lines: int, characters: int) -> tuple[str, str, str]:
+    """The first quarter and the end of a long text.
+
+    Args:
+        text: any.
+        lines: that are kept at most.
+        characters: likewise.
+
+    Returns:
+        The beginning, a line about what is left out, and the end; or the whole text and nothing.
+    """
+    count = text.count("\n") + 1
+    if count <= lines and len(text) <= characters:
+        return text, "", ""
+    head = "\n".join(text[: characters // 4].split("\n")[: max(lines // 4, 1)])
+    end = "\n".join(text[len(head) :][-(characters * 3 // 4) :].split("\n")[-(lines * 3 // 4) :])
+    left = len(text) - len(head) - len(end)
+    hidden = count - head.count("\n") - end.count("\n") - 2
+    if hidden > 0:
+        return head, counted(hidden, "… 1 line more", "… {count} lines more"), end
+    return head, t("… {count} characters more", count=f"{left:,}"), end

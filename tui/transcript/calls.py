@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from qianda.tui.transcript.blocks import Block, duration
-from qianda.tui.transcript.call_text import QUIET, STREAMING, argument_items, call_line, read_arguments
+from qianda.tui.transcript.call_text import (
+    STREAMING,
+    argument_items,
+    bounded,
+    call_line,
+    counted,
+    read_arguments,
+    whole_in_line,
+)
 from qianda.tui.transcript.changes import argued, told_by_difference
 from qianda.tui.transcript.diff import Diff, read_unified
 from qianda.tui.transcript.diff_rows import SPLIT_WIDTH, count_runs, diff_rows, head_runs
-from qianda.tui.transcript.rows import BLANK_ROW, Row, Run, flow_text, shorten, visible, width_of
+from qianda.tui.transcript.rows import Row, Run, flow_text, shorten, visible, width_of
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from qianda.tui.transcript.call_group import CallGroup
     from qianda.tui.transcript.child_run import ChildRun
 
 State = Literal["writing", "running", "asking", "done", "failed", "denied", "stopped"]
@@ -38,8 +47,6 @@ _MOST_DIFF = 2_000
 FAILURE_SHOWN = (20, 4_000)
 """Lines and characters of a failure that show unasked: its first quarter and its end."""
 _OPEN_SHOWN = (1_000, 100_000)
-GROUP_FROM = 3
-"""Calls that only looked, from which on they share a line."""
 
 
 class Card(Block):
@@ -132,9 +139,11 @@ class CallBlock(Card):
             return []
         values = read_arguments(self.arguments) if self.state != "writing" else None
         diffs = self._differences(values)
-        rows = [self._head(width, values, diffs)]
+        head, whole = self._head(width, values, diffs)
+        rows = [head]
         if not self.folded:
-            rows += self._arguments(width, told_by_difference(values or {}) if diffs else [])
+            told = told_by_difference(values or {}) if diffs else []
+            rows += self._arguments(width, {*told, *(whole_in_line(values or {}) if whole else ())})
         if self.child is not None:
             running = self.state in ("running", "asking")
             rows += self.child.rows(width, running=running, whole=not self.folded)
@@ -181,7 +190,8 @@ class CallBlock(Card):
         # Of a file that was replaced only the new text is known here.
         return () if found.kind == "created" and "(created)" not in self.text else (found,)
 
-    def _head(self, width: int, values: dict[str, Any] | None, diffs: tuple[Diff, ...]) -> Row:
+    def _head(self, width: int, values: dict[str, Any] | None, diffs: tuple[Diff, ...]) -> tuple[Row, bool]:
+        """Its first row, and whether the line about the arguments had room."""
         words = state_words()
         state = self.state
         click = f"@toggle={self.serial}"
@@ -197,14 +207,15 @@ class CallBlock(Card):
         notes = [used, self.note if not (used and self.state == "done") else "", mended]
         tail += [(f" · {note}", f"call-note {click}") for note in notes if note]
         space = width - sum(width_of(text) for text, _ in (*runs, *tail)) - 1
-        line = shorten(call_line(self.arguments, values, writing=state == "writing"), space) if space > 3 else ""
+        wanted = call_line(self.arguments, values, writing=state == "writing")
+        line = shorten(wanted, space) if space > 3 else ""
         if line:
             runs.append((f" {line}", f"call-arguments {click}"))
         runs += tail
-        return Row(tuple(runs), sum(width_of(text) for text, _ in runs))
+        return Row(tuple(runs), sum(width_of(text) for text, _ in runs)), line == wanted
 
-    def _arguments(self, width: int, told: list[str]) -> list[Row]:
-        """Those that the difference does not show."""
+    def _arguments(self, width: int, told: set[str]) -> list[Row]:
+        """Those that are told nowhere else."""
         rows: list[Row] = []
         for key, value in argument_items(self.arguments):
             if key in told:
@@ -239,7 +250,7 @@ class CallBlock(Card):
             return []
         first, _, others = text.partition("\n")
         count = others.count("\n") + 1
-        more = "" if not others else t(" (+1 line)") if count == 1 else t(" (+{count} lines)", count=count)
+        more = counted(count, " (+1 line)", " (+{count} lines)") if others else ""
         shown = shorten(visible(first[: width * 2]).expandtabs(), width - len(RESULT) - width_of(more))
         click = f" @toggle={self.serial}"
         runs: list[Run] = [(RESULT, "call-note"), (shown, "call-result" + click)]
@@ -261,56 +272,10 @@ class CallBlock(Card):
             rows += diff_rows(diff, width, split=self.look.split and width >= SPLIT_WIDTH - 1, gutter=INDENT, most=left)
             lines = sum(map(len, diff.hunks))
             if lines > left:
-                text = t("{count} lines more", count=f"{lines - left:,}")
+                text = counted(lines - left, "1 line more", "{count} lines more")
                 rows += flow_text(text, width, f"call-note @toggle={self.serial}", prefix=INDENT)
             left = max(left - lines, 0)
         return rows
-
-
-class CallGroup(Card):
-    """Neighbouring calls that only look: from a few on, those that are done share one line; no failure is in it."""
-
-    def __init__(self, *, gap: bool = True) -> None:
-        super().__init__(gap=False)
-        self.members: list[CallBlock] = []
-        self.folded = True
-        self._blank = gap
-
-    @property
-    def active(self) -> bool:
-        """Whether there are enough."""
-        return len(self._done) >= GROUP_FROM
-
-    @property
-    def _done(self) -> list[CallBlock]:
-        return [member for member in self.members if member.state == "done"]
-
-    def add(self, member: CallBlock) -> None:
-        """One more call."""
-        member.group = self
-        member.gap = False
-        self.members.append(member)
-
-    def toggle(self) -> list[Block]:
-        """Fold or open it, and with it its calls."""
-        changed: list[Block] = [*super().toggle(), *self.members]
-        for block in changed:
-            block.changed()
-        return changed
-
-    def _build(self, width: int) -> list[Row]:
-        rows = [BLANK_ROW] if self._blank else []
-        if not self.active:
-            return rows
-        counts: dict[str, int] = {}
-        for member in self._done:
-            counts[member.name] = counts.get(member.name, 0) + 1
-        told = ", ".join(t(QUIET[name][count > 1], count=count) for name, count in counts.items())
-        text = shorten(f"{'▸' if self.folded else '▾'} {told}", width)
-        return [*rows, Row(((text, f"call-done @toggle={self.serial}"),), width_of(text))]
-
-    def _size(self) -> tuple[int, int]:
-        return 0, self._blank + self.active
 
 
 def state_words() -> dict[State, str]:
@@ -324,26 +289,3 @@ def state_words() -> dict[State, str]:
         "denied": t("denied"),
         "stopped": t("stopped"),
     }
-
-
-def bounded(text: str, lines: int, characters: int) -> tuple[str, str, str]:
-    """The first quarter and the end of a long text.
-
-    Args:
-        text: any.
-        lines: that are kept at most.
-        characters: likewise.
-
-    Returns:
-        The beginning, a line about what is left out, and the end; or the whole text and nothing.
-    """
-    count = text.count("\n") + 1
-    if count <= lines and len(text) <= characters:
-        return text, "", ""
-    head = "\n".join(text[: characters // 4].split("\n")[: max(lines // 4, 1)])
-    end = "\n".join(text[len(head) :][-(characters * 3 // 4) :].split("\n")[-(lines * 3 // 4) :])
-    left = len(text) - len(head) - len(end)
-    hidden = count - head.count("\n") - end.count("\n") - 2
-    if hidden > 0:
-        return head, t("… {count} lines more", count=f"{hidden:,}"), end
-    return head, t("… {count} characters more", count=f"{left:,}"), end

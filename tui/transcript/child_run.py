@@ -18,7 +18,7 @@ from qianda.models.events import (
     UsageReported,
 )
 from qianda.tui.transcript.blocks import duration
-from qianda.tui.transcript.call_text import call_line, read_arguments
+from qianda.tui.transcript.call_text import call_line, counted, read_arguments
 from qianda.tui.transcript.rows import Row, Run, flow_text, shorten, visible, width_of
 from qianda.tui.words import t
 
@@ -135,7 +135,8 @@ class ChildRun:
         shown = [call for call in calls[-MOST_CALLS:] if call in last or call.error]
         rows: list[Row] = []
         if hidden := len(calls) - len(shown):
-            text = t("{count} calls more", count=hidden) if shown else t("{count} calls", count=hidden)
+            more = ("1 call more", "{count} calls more") if shown else ("1 call", "{count} calls")
+            text = counted(hidden, *more)
             rows.append(_row([(gutter + BAR + text, "call-note")], width))
         for call in shown:
             rows += self._call_rows(call, width, gutter, running=running, whole=whole)

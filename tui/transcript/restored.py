@@ -8,8 +8,9 @@ from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserM
 from qianda.models.plan import Plan, step_texts
 from qianda.tui.transcript.answer import LazyBlock
 from qianda.tui.transcript.blocks import Block, ThinkingBlock, UserBlock
+from qianda.tui.transcript.call_group import CallGroup
 from qianda.tui.transcript.call_text import QUIET, read_arguments
-from qianda.tui.transcript.calls import CallBlock, CallGroup
+from qianda.tui.transcript.calls import CallBlock
 from qianda.tui.transcript.plan_block import PlanBlock
 
 _NOT_ACCEPTED = "The user does not accept"
