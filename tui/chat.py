@@ -150,7 +150,7 @@ class Chat:
         self._status.say(model=" · ".join(label), window=endpoint.window)
         self._status.idle()
         if self._restore:
-            from qianda.tui.run_view import restored_blocks
+            from qianda.tui.transcript.restored import restored_blocks
 
             self._restore = False
             waiting = self.outbox.early_blocks

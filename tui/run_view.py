@@ -39,11 +39,9 @@ from qianda.tui.transcript.calls import LIVE_KEPT, CallBlock
 from qianda.tui.transcript.changes import made
 from qianda.tui.transcript.child_run import ChildRun
 from qianda.tui.transcript.plan_block import PlanBlock
-from qianda.tui.transcript.restored import call_blocks, restored_blocks
+from qianda.tui.transcript.restored import call_blocks
 from qianda.tui.transcript.view import Transcript
 from qianda.tui.words import t
-
-__all__ = ["RunView", "restored_blocks"]
 
 
 class RunView:
