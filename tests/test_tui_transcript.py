@@ -68,7 +68,7 @@ def rows(source: str, width: int = 40) -> list[str]:
         ("```\na\n\n b\n```", ["", "   a", "", "    b"]),
         ("<b>x</b> &amp; \\*", ["", "  <b>x</b> & *"]),
         ("[a](https://x.org) ![p](q.png)", ["", "  a [p]"]),
-        ("[a][r]\n\n[r]: https://x.org", ["", "  [a][r]"]),
+        ("[a][r]\n\n[r]: https://x.org", ["", "  a"]),
         ("---", ["", "  " + "─" * 38]),
         ("~~no~~ **yes**", ["", "  no yes"]),
         ("| a | b |\n|--|--|\n| 你 | x |", ["", "  a  │ b", "  ───┼──", "  你 │ x"]),

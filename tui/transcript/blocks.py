@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from qianda.tui.transcript.code import code_rows, coloured_lines, plain_lines
-from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, shorten, width_of
-from qianda.tui.transcript.splitter import Chunk
+from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, width_of
 from qianda.tui.words import t
 
 GUTTER = "  "
@@ -203,64 +201,6 @@ class ThinkingBlock(Block):
     @staticmethod
     def _wrap(line: str, width: int) -> list[Row]:
         return flow_text(line, width, "thinking", prefix=GUTTER)
-
-
-class MarkdownBlock(Block):
-    """A chunk of the model's answer."""
-
-    def __init__(self, chunk: Chunk, references: dict[str, Any]) -> None:
-        super().__init__(gap=chunk.gap)
-        self.chunk = chunk
-        self.references = references
-
-    def _build(self, width: int) -> list[Row]:
-        from qianda.tui.transcript.markdown import markdown_rows
-
-        chunk = self.chunk
-        return markdown_rows(
-            chunk.text,
-            width,
-            gutter=GUTTER + " " * chunk.indent,
-            number=chunk.number,
-            references=self.references,
-            head=chunk.head,
-        )
-
-    def _size(self) -> tuple[int, int]:
-        return len(self.chunk.text), self.chunk.text.count("\n") + 1
-
-
-class CodeBlock(Block):
-    """A part of a code fence."""
-
-    def __init__(self, chunk: Chunk, *, finished: bool) -> None:
-        super().__init__(gap=chunk.gap)
-        self.chunk = chunk
-        self.finished = finished
-        self._coloured = False
-
-    def _build(self, width: int) -> list[Row]:
-        chunk = self.chunk
-        gutter = GUTTER + " " * chunk.indent
-        colour = self._coloured and chunk.language
-        lines = coloured_lines(chunk.text, chunk.language) if colour else plain_lines(chunk.text)
-        rows = code_rows(lines, width, gutter=gutter)
-        if chunk.language and not chunk.part:
-            label = f"{gutter} {shorten(chunk.language, max(width - len(gutter) - 2, 1))}"
-            rows.insert(
-                0, Row(((gutter, ""), (label[len(gutter) :], "code-label")), len(label), "", len(label), "code-block")
-            )
-        return rows
-
-    def seen(self) -> None:
-        """Time for the colours."""
-        if self.finished and not self._coloured:
-            self._coloured = True
-            if self.chunk.language:
-                self.changed()
-
-    def _size(self) -> tuple[int, int]:
-        return 0, self.chunk.text.count("\n") + 1 + bool(self.chunk.language and not self.chunk.part)
 
 
 def duration(seconds: float) -> str:

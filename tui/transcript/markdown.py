@@ -1,21 +1,31 @@
-"""Markdown chunks to rows, by markdown-it's tokens (CommonMark, tables, strikethrough)."""
+"""Markdown chunks to rows, by markdown-it's tokens: CommonMark, tables, strikethrough, task lists, formulas.
+
+HTML, footnotes and images are shown as text; a bare address is a link.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qianda.tui.transcript.rows import TAB, Row, Run, flow, visible, width_of
-from qianda.tui.transcript.tables import table_rows
+from qianda.tui.transcript.code import coloured_lines
+from qianda.tui.transcript.maths import math_lines, with_maths
+from qianda.tui.transcript.rows import Row, Run, flow, visible, width_of
+from qianda.tui.transcript.tables import Cell, table_rows
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
 
 BULLETS = "•◦▪"
 LINKABLE = ("http://", "https://", "mailto:")
 _INLINE = {"strong_open": "strong", "em_open": "em", "s_open": "strike"}
+_ADDRESS = re.compile(r"https?://[^\s<>\"'`，。；：！？、）】」》]+")
+_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+_TASK = re.compile(r"\[([ xX])\] +")
 
 
 @cache
@@ -23,8 +33,28 @@ def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    parser.disable("html_block").disable("html_inline")
+    parser.disable(["html_block", "html_inline"])
+    with_maths(parser)
+    define = next(rule.fn for rule in parser.block.ruler.__rules__ if rule.name == "reference")
+    parser.block.ruler.at("reference", _no_footnote(define))
     return parser
+
+
+def _no_footnote(
+    define: Callable[[StateBlock, int, int, bool], bool],
+) -> Callable[[StateBlock, int, int, bool], bool]:
+    """The rule for definitions of links, which leaves footnotes to be shown."""
+
+    def rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        begins = state.bMarks[start] + state.tShift[start]
+        return not state.src.startswith("[^", begins) and define(state, start, end, silent)
+
+    return rule
+
+
+def define_links(source: str, references: dict[str, Any]) -> None:
+    """Take the link definitions of a piece of Markdown into those of its message."""
+    _parser().parse(visible(source), {"references": references})
 
 
 class _Prefix(NamedTuple):
@@ -90,6 +120,11 @@ class _Renderer:
             prefix, begun = prefix.after_first(), True
             index = end + 1
 
+    def nested(self, prefix: _Prefix, first: Run, rest: Run | None = None) -> _Prefix:
+        """A deeper prefix, unless that would leave hardly any room."""
+        taken = sum(width_of(text) for text, _ in prefix.rest) + width_of(first[0])
+        return prefix if prefix.rest and taken > self.width // 2 else prefix.add(first, rest)
+
     def blank(self, prefix: _Prefix) -> None:
         chars = sum(len(text) for text, _ in prefix.rest)
         self.rows.append(Row(prefix.rest, sum(width_of(text) for text, _ in prefix.rest), pad=chars))
@@ -104,10 +139,15 @@ class _Renderer:
                 self.items(token, inner, prefix, depth)
             case "blockquote_open":
                 bar = ("▌ ", "quote-bar")
-                self.blocks(inner, prefix.add(bar, bar), depth)
+                self.blocks(inner, self.nested(prefix, bar, bar), depth)
             case "fence" | "code_block":
-                for line in token.content.removesuffix("\n").expandtabs(TAB).split("\n"):
-                    self.flow([(line, "code")] if line else [], prefix)
+                for line in coloured_lines(token.content.removesuffix("\n"), token.info.split(" ")[0]):
+                    self.flow(line, prefix)
+                    prefix = prefix.after_first()
+            case "math_block":
+                for line in math_lines(token.content, token.markup):
+                    self.flow(line, prefix)
+                    prefix = prefix.after_first()
             case "hr":
                 columns = self.width - sum(width_of(text) for text, _ in prefix.first)
                 self.flow([("─" * max(columns, 1), "rule")], prefix)
@@ -132,12 +172,12 @@ class _Renderer:
             if index and loose:
                 self.blank(prefix)
             if number is None:
-                marker = f"{BULLETS[min(depth, len(BULLETS) - 1)]} "
+                marker = _task(tokens[index + 1 : end]) or f"{BULLETS[min(depth, len(BULLETS) - 1)]} "
             else:
                 marker = f"{number}. "
                 number += 1
             inner = tokens[index + 1 : end]
-            inside = prefix.add((marker, "bullet"))
+            inside = self.nested(prefix, (marker, "bullet"))
             if inner:
                 self.blocks(inner, inside, depth + 1)
             else:
@@ -149,9 +189,8 @@ class _Renderer:
         columns = self.width - sum(width_of(text) for text, _ in prefix.first)
         head = table_cells(_parser().parse(visible(self.head))) if self.head else None
         for runs in table_rows(table_cells(tokens), columns, head):
-            self.rows.append(
-                Row((*prefix.first, *runs), sum(width_of(t) for t, _ in (*prefix.first, *runs)), pad=prefix.gutter)
-            )
+            cells = sum(width_of(text) for text, _ in (*prefix.first, *runs))
+            self.rows.append(Row((*prefix.first, *runs), cells, pad=prefix.gutter))
             prefix = prefix.after_first()
 
     def inline(self, token: Token, prefix: _Prefix, style: str = "") -> None:
@@ -176,25 +215,46 @@ def _is_tight(tokens: Sequence[Token]) -> bool:
     return all(token.hidden for token in tokens if token.type == "paragraph_open" and token.level == level)
 
 
-def inline_lines(token: Token, style: str = "") -> list[list[Run]]:
-    """The styled text of an inline token, cut at hard line breaks."""
+def _task(item: Sequence[Token]) -> str:
+    """The box of a task list's item, whose source is taken away; "" for any other item."""
+    inline = item[1] if len(item) > 1 and item[1].type == "inline" else None
+    text = inline.children[0] if inline is not None and inline.children else None
+    found = _TASK.match(text.content) if text is not None and text.type == "text" else None
+    if text is None or found is None:
+        return ""
+    text.content = text.content[found.end() :]
+    return "☐ " if found[1] == " " else "☑ "
+
+
+def inline_lines(token: Token, style: str = "", *, breaks: bool = False) -> list[list[Run]]:
+    """The styled text of an inline token, cut at hard line breaks.
+
+    Args:
+        token: of the type ``inline``.
+        style: of all of it.
+        breaks: an HTML line break is one, as in the cells of tables, where Markdown has no other.
+    """
     lines: list[list[Run]] = [[]]
     styles = [style] if style else []
     for child in token.children or ():
         now = " ".join(styles)
         match child.type:
             case "text":
-                if child.content:
-                    lines[-1].append((child.content, now))
+                for number, text in enumerate(_BREAK.split(child.content) if breaks else [child.content]):
+                    if number:
+                        lines.append([])
+                    lines[-1] += [(text, now)] if "link" in styles else _addresses(text, now)
             case "code_inline":
                 lines[-1].append((child.content, f"{now} code".strip()))
+            case "math":
+                _add_formula(lines, child, now)
             case "softbreak":
                 lines[-1].append((" ", now))
             case "hardbreak":
                 lines.append([])
             case "link_open":
                 url = str(child.attrGet("href") or "")
-                styles.append(f"link link={url}" if url.startswith(LINKABLE) else "link")
+                styles.append(_link(url) if url.startswith(LINKABLE) else "link")
             case "image":
                 lines[-1].append((f"[{child.content or 'image'}]", f"{now} em".strip()))
             case _ if child.type in _INLINE:
@@ -203,7 +263,35 @@ def inline_lines(token: Token, style: str = "") -> list[list[Run]]:
                 styles.pop()
             case _:
                 pass
-    return [_join_wide(line) for line in lines]
+    return [_join_wide([run for run in line if run[0]]) for line in lines]
+
+
+def _link(url: str) -> str:
+    return f"link link={url}"
+
+
+def _addresses(text: str, style: str) -> list[Run]:
+    """Text whose bare addresses are links; punctuation at an address's end belongs to the sentence."""
+    runs: list[Run] = []
+    position = 0
+    for found in _ADDRESS.finditer(text) if "://" in text else ():
+        url = found[0].rstrip(".,;:!?*_")
+        while url.endswith(")") and url.count("(") < url.count(")"):
+            url = url[:-1].rstrip(".,;:!?")
+        runs += [(text[position : found.start()], style), (url, f"{style} {_link(url)}".strip())]
+        position = found.start() + len(url)
+    return [*runs, (text[position:], style)]
+
+
+def _add_formula(lines: list[list[Run]], token: Token, style: str) -> None:
+    """A formula in the line, or, displayed, on lines of its own."""
+    drawn = [
+        [(text, f"{style} {name}".strip()) for text, name in line] for line in math_lines(token.content, token.markup)
+    ]
+    if len(drawn) > 1:
+        lines += [*drawn, []]
+    else:
+        lines[-1] += [run for line in drawn for run in line]
 
 
 def _join_wide(line: list[Run]) -> list[Run]:
@@ -220,15 +308,16 @@ def _join_wide(line: list[Run]) -> list[Run]:
     ]
 
 
-def table_cells(tokens: Sequence[Token]) -> list[list[list[Run]]]:
+def table_cells(tokens: Sequence[Token]) -> list[list[Cell]]:
     """The cells of a table's rows, the head first."""
-    rows: list[list[list[Run]]] = []
-    head = False
+    rows: list[list[Cell]] = []
+    head, align = False, ""
     for token in tokens:
         if token.type == "tr_open":
             rows.append([])
         elif token.type in ("th_open", "td_open"):
             head = token.type == "th_open"
+            align = str(token.attrGet("style") or "").removeprefix("text-align:")
         elif token.type == "inline" and rows:
-            rows[-1].append([run for line in inline_lines(token, "strong" if head else "") for run in line])
+            rows[-1].append(Cell(inline_lines(token, "strong" if head else "", breaks=True), align))
     return rows

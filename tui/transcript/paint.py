@@ -29,6 +29,10 @@ COMPONENTS = (
     "rule",
     "code-block",
     "code-label",
+    "code-copy",
+    "math",
+    "found",
+    "found-now",
     "code-comment",
     "code-keyword",
     "code-string",
@@ -112,7 +116,7 @@ class Painter:
         self._strips: dict[tuple[int, bool | None], tuple[Row, Strip]] = {}
 
     def style(self, names: str) -> Style:
-        """The terminal style of style names; ``link=URL`` and ``@toggle=SERIAL`` make text that can be clicked."""
+        """The terminal style of style names; ``link=URL``, ``@toggle=SERIAL`` and ``@copy=SERIAL`` can be clicked."""
         style = self._styles.get(names)
         if style is None:
             style = self.base
@@ -124,6 +128,8 @@ class Painter:
                     style += Style(link=url) + Style.from_meta({"@click": ("open_link", (url,))})
                 elif name.startswith("@toggle="):
                     style += Style.from_meta({"@click": ("toggle_block", (int(name[8:]),))})
+                elif name.startswith("@copy="):
+                    style += Style.from_meta({"@click": ("copy_block", (int(name[6:]),))})
             if len(self._styles) > 2000:  # links and serials make it grow
                 self._styles = {"": self.base}
             self._styles[names] = style

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from qianda.tui.transcript.maths import math_end
+
 CODE_PART = 64
 """Lines of code, or rows of a table, after which a chunk is cut."""
 
@@ -79,6 +81,7 @@ class Splitter:
         self._indent = 0  # of the chunk that is being collected
         self._number: int | None = None  # of the item that is being collected
         self._item = 0  # the column where the current list item's content starts; 0 outside lists
+        self._math: str | None = None  # what ends the displayed formula that we are in
         self._count: int | None = None  # the last number of the ordered list that we are in
 
     def feed(self, text: str) -> list[Chunk]:
@@ -140,7 +143,13 @@ class Splitter:
     def _line(self, line: str) -> None:
         if self._fence:
             self._code(line, self._fence)
+        elif self._math and line.strip():
+            self._lines.append(line)
+            if self._math in line:
+                self._flush()
+                self._blank, self._math = False, None
         elif not line.strip():
+            self._math = None
             if not self._item:
                 self._flush()
             elif self._lines:
@@ -183,6 +192,7 @@ class Splitter:
             not self._blank
             and self._lines
             and not (_FENCE.match(line) or _HEADING.match(line) or _RULE.match(line) or _QUOTE.match(line))
+            and not math_end(line)
         ):
             self._lines.append(line)  # a paragraph that goes on without indentation
             return True
@@ -206,6 +216,10 @@ class Splitter:
             self._flush()
         elif (marker := _ITEM.match(line)) is not None and not (lines and marker[3] not in (None, "1")):
             self._start_item(marker, gap=True, nested=False)
+        elif (end := math_end(line)) is not None:
+            self._flush()
+            self._lines.append(line)
+            self._math = end
         elif lines and _QUOTE.match(line) and not _QUOTE.match(lines[0]):
             self._flush()
             self._lines.append(line)

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
@@ -22,6 +22,7 @@ from textual.widget import Widget
 from qianda.tui.transcript.answer import AnswerStream
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock
 from qianda.tui.transcript.calls import CallBlock, Card
+from qianda.tui.transcript.chunk_blocks import code_at, last_code
 from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Frame, Painter, scrollbar
 from qianda.tui.transcript.selection import row_key, selected_text
 from qianda.tui.transcript.stack import Stack
@@ -51,6 +52,12 @@ class Transcript(ScrollView, can_focus=False):
         """A link of an answer was clicked."""
 
         url: str
+
+    @dataclass
+    class CodeCopied(Message):
+        """Somebody wants to have the code of a block."""
+
+        code: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -290,6 +297,29 @@ class Transcript(ScrollView, can_focus=False):
                 for changed in block.toggle():
                     self.stack.touch(changed)
         self.settle()
+
+    @property
+    def last_code(self) -> str:
+        """The code under the mouse, else the last one; "" where there is none."""
+        self.flush()
+        mouse: Offset = cast("Any", self).app.mouse_position  # the type of ``app`` has an unknown part
+        under = self._block_at(mouse)
+        code = code_at(self.stack.blocks, under) if under is not None else None
+        return code or last_code(self.stack.blocks)
+
+    def _block_at(self, place: Offset) -> int | None:
+        """The index of the block at this place of the screen."""
+        if not self.region.contains_point(place):
+            return None
+        for block, _, _ in self.stack.window(self.scroll_offset.y + place.y - self.region.y, 1):
+            return self.stack.find(block.serial)
+        return None
+
+    def action_copy_block(self, serial: int) -> None:
+        """The word that copies code was clicked."""
+        index = self.stack.find(serial)
+        if index is not None and (code := code_at(self.stack.blocks, index)) is not None:
+            self.post_message(self.CodeCopied(code))
 
     def action_open_link(self, url: str) -> None:
         """A link was clicked."""
