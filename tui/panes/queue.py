@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from qianda.tui.words import t
+
 if TYPE_CHECKING:
     from qianda.tools.permissions import ApprovalRequest, Decision
     from qianda.tools.questions import Answer, Question
@@ -86,6 +88,8 @@ class PaneQueue:
             screen.editor.display = False
             try:
                 await screen.pane.mount(pane)
+                if not screen.is_active:
+                    screen.notify(t("The model waits for your answer: Esc leads back to it"), severity="warning")
                 return await answer
             finally:
                 pane.remove()
