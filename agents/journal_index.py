@@ -142,7 +142,7 @@ def find_session(journal: SQLiteJournal, name: str, workspace: Path | None = Non
 
 
 def changes_since(journal: SQLiteJournal, last: int | None) -> tuple[int, int, list[str]]:
-    """What was recorded since the last look: where it ends now, how many runs there are, and the sessions.
+    """What was recorded since the last look: where it ends now, how many sessions there are, and those that changed.
 
     Args:
         journal: the record.
@@ -150,9 +150,10 @@ def changes_since(journal: SQLiteJournal, last: int | None) -> tuple[int, int, l
     """
     query = f"SELECT DISTINCT session FROM run JOIN record USING (run_id) WHERE record.id > ? AND {_OUTERMOST}"  # noqa: S608 -- ours
     with journal.reading() as db:
-        end, runs = db.execute("SELECT (SELECT coalesce(max(id), 0) FROM record), count(*) FROM run").fetchone()
+        (end,) = db.execute("SELECT coalesce(max(id), 0) FROM record").fetchone()
+        (count,) = db.execute(f"SELECT count(DISTINCT session) FROM run WHERE {_OUTERMOST}").fetchone()  # noqa: S608 -- ours
         names = [] if last is None else [row[0] for row in db.execute(query, (last,))]
-    return end, runs, names
+    return end, count, names
 
 
 def rename_session(journal: SQLiteJournal, name: str, new: str) -> None:

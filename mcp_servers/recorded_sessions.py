@@ -110,10 +110,10 @@ class RecordedSessions:
         found = await self._read(lambda journal: changes_since(journal, seen[0] if seen else None))
         if found is None:
             return [], False
-        last, runs, names = found
-        self._seen = last, runs
+        last, count, names = found
+        self._seen = last, count
         addresses = [f"{LIST}/{quote(name, safe='')}{part}" for name in names for part in ("", "/json", "/plan")]
-        return [*([LIST] if names else ()), *addresses], seen is not None and seen[1] != runs
+        return [*([LIST] if names else ()), *addresses], seen is not None and seen[1] != count
 
     async def _read(self, work: Callable[[SQLiteJournal], T]) -> T | None:
         def read() -> T | None:
@@ -142,7 +142,8 @@ def _text(journal: SQLiteJournal, name: str, kind: str) -> str:
 
 
 def _listed(session: SessionInfo) -> types.Resource:
-    about = f"{session.state}, {session.prompts} prompts, {session.model}, in {session.workspace}"
+    prompts = f"{session.prompts} prompt{'s' if session.prompts > 1 else ''}"
+    about = f"{session.state}, {prompts}, {session.model}, in {session.workspace}"
     uri = f"{LIST}/{quote(session.name, safe='')}"
     title = redact(session.title) or session.name
     return types.Resource(name=session.name, title=title, uri=uri, mime_type=_MARKDOWN, description=about)
