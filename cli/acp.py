@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import stat
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -81,9 +82,19 @@ def acp_command(
         raise ConfigurationError("qianda acp needs the package agent-client-protocol", cure="pip install 'qianda[acp]'")
     if sys.stdin.isatty():
         complain("Waiting for an editor on stdin; how to set one up is in docs/editors.md. Ctrl+D ends this.")
-    logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Short("qianda: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     asyncio.run(_serve(choices))
     return DONE
+
+
+class _Short(logging.Formatter):
+    """What went wrong, without a traceback: stderr is what editors show as the agent's log."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The error in one line."""
+        return f"qianda: {ei[0].__name__}: {ei[1]}"
 
 
 async def _serve(choices: Choices) -> None:
@@ -102,10 +113,12 @@ async def _serve(choices: Choices) -> None:
         await asyncio.wait([serving])
     finally:
         await agent.close()
+    if not serving.cancelled() and (error := serving.exception()) and not isinstance(error, ConnectionError):
+        raise error
 
 
 async def _streams() -> tuple[StreamReader, StreamWriter]:
-    """Our input and output for the protocol alone: what tools print and read goes to stderr and from nowhere.
+    """Our input and output for the protocol alone: what tools print goes to stderr, and they read nothing.
 
     Raises:
         ConfigurationError: they are no pipes.
@@ -113,17 +126,18 @@ async def _streams() -> tuple[StreamReader, StreamWriter]:
     from acp.stdio import stdio_streams
 
     ours = sys.stdin, sys.stdout
+    for stream in ours:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()):
+            raise ConfigurationError(
+                f"qianda acp talks with an editor by pipes, and its {stream.name} is none", cure="See docs/editors.md"
+            )
     sys.stdin, sys.stdout = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     try:
-        streams = await stdio_streams(limit=_LONGEST_MESSAGE)
-    except (OSError, ValueError) as error:
+        return await stdio_streams(limit=_LONGEST_MESSAGE)
+    finally:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
         sys.stdin, sys.stdout = ours
-        raise ConfigurationError(
-            f"qianda acp talks with an editor by pipes, which these are not: {error}", cure="See docs/editors.md"
-        ) from error
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    sys.stdin, sys.stdout = ours
-    return streams

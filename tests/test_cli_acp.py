@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acp import RequestError, connect_to_agent, image_block, resource_link_block, text_block
+from acp import RequestError, audio_block, connect_to_agent, image_block, resource_link_block, text_block
 from acp.agent.connection import AgentSideConnection
 from acp.schema import (
     AcceptElicitationResponse,
     AllowedOutcome,
+    BlobResourceContents,
     ClientCapabilities,
     DeclineElicitationResponse,
     DeniedOutcome,
@@ -25,16 +26,21 @@ from acp.schema import (
     ElicitationFormCapabilities,
     EmbeddedResourceContentBlock,
     EnvVariable,
+    HttpHeader,
+    HttpMcpServer,
     McpServerStdio,
     RequestPermissionResponse,
+    SseMcpServer,
     TextResourceContents,
 )
 
 from qianda.cli.acp_server.agent import EditorAgent
+from qianda.cli.acp_server.content import content_blocks, mcp_server, prompt_content
 from qianda.cli.main import main
 from qianda.cli.opening import Choices
 from qianda.models.config import user_config_path
 from qianda.models.detection import FoundModel, FoundServer
+from qianda.models.messages import MediaPart, TextPart
 from qianda.models.servers import server_kinds
 from qianda.testing import Call, Fault, ScriptedServer, Turn
 
@@ -154,7 +160,6 @@ async def test_a_prompt_streams_thinking_a_read_file_and_the_answer(tmp_path: Pa
         session = await client.new_session(cwd=str(tmp_path), mcp_servers=[])
         done = await client.prompt(session_id=session.session_id, prompt=[text_block("What is the price?")])
         assert done.stop_reason == "end_turn"
-        assert done.usage.total_tokens > 0
     assert editor.text("agent_thought_chunk").strip() == "Where is it?"
     assert editor.text() == "Let me look. \n\nIt is 14."
     (call,) = editor.calls()
@@ -251,6 +256,7 @@ async def test_cancel_stops_the_run_and_its_open_question(tmp_path: Path) -> Non
             await asked.wait()
             await client.cancel(session_id=session.session_id)
             assert (await prompting).stop_reason == "cancelled"
+            assert editor.calls()[0]["status"] == "failed"
             done = await client.prompt(session_id=session.session_id, prompt=[text_block("Go on")])
         assert (done.stop_reason, editor.text()) == ("end_turn", "And on.")
     assert not (tmp_path / "gone").exists()
@@ -446,6 +452,47 @@ async def test_the_editors_mcp_servers_are_connected_and_their_questions_asked(t
     assert "hi" in editor.calls()[0]["content"][0]["content"]["text"]
 
 
+async def test_an_agent_that_works_for_another_is_seen_and_asked_for(tmp_path: Path) -> None:
+    agents = user_config_path().with_name("agents")
+    agents.mkdir(parents=True)
+    (agents / "boss.toml").write_text('tools = ["files"]\nagents = ["hand"]\ninstructions = "Give it on."\n')
+    (agents / "hand.toml").write_text('description = "Writes"\ntools = ["files"]\ninstructions = "Write."\n')
+    given = Call("task", {"agent": "hand", "task": "Write a.txt"})
+    write = Call("write_file", {"path": "a.txt", "content": "1"})
+    turns = [Turn(calls=[given]), Turn("Hidden.", calls=[write]), Turn("Written."), Turn("All done.")]
+    async with ScriptedServer(*turns) as server, connected(server, agent="boss") as (client, editor):
+        session = await client.new_session(cwd=str(tmp_path), mcp_servers=[])
+        editor.answers = ["once"]
+        await client.prompt(session_id=session.session_id, prompt=[text_block("Write")])
+    task, written = editor.calls()
+    assert (task["title"], task["status"]) == ("hand: Write a.txt", "completed")
+    assert (written["title"], written["status"]) == ("↳ Write a.txt", "completed")
+    assert written["content"][0]["new_text"] == "1"
+    ((asked, _),) = editor.asked
+    assert (asked.tool_call_id, asked.content[0].new_text) == (written["tool_call_id"], "1")
+    assert "the agent hand" in asked.content[1].content.text
+    assert editor.text() == "All done."
+
+
+def test_servers_and_media_of_the_editor_as_ours(tmp_path: Path) -> None:
+    header = HttpHeader(name="Authorization", value="Bearer x")
+    for kind in (
+        HttpMcpServer(type="http", name="web", url="https://example.org/mcp", headers=[header]),
+        SseMcpServer(type="sse", name="web", url="https://example.org/mcp", headers=[header]),
+    ):
+        made = mcp_server(kind)
+        assert (made.url, made.transport, made.headers) == (kind.url, kind.type, {"Authorization": "Bearer x"})
+    sound = audio_block("QUJD", "audio/wav")
+    blob = BlobResourceContents(uri="https://example.org/a.png", blob="QUJD", mime_type="image/png")
+    other = BlobResourceContents(uri="file:///a.bin#L3", blob="QUJD")
+    picture, unknown = (EmbeddedResourceContentBlock(type="resource", resource=each) for each in (blob, other))
+    text, *media = prompt_content([text_block("Hear "), sound, picture, unknown], tmp_path)
+    assert text == TextPart("Hear https://example.org/a.png/a.bin (L3)")
+    assert media == [MediaPart("audio", "data:audio/wav;base64,QUJD"), MediaPart("image", "data:image/png;base64,QUJD")]
+    blocks = content_blocks((TextPart("a"), *media, MediaPart("video", "https://example.org/a.mp4")))
+    assert [block.type for block in blocks] == ["text", "audio", "image", "text"]
+
+
 PROMPTS = """
 import json, sys
 for line in sys.stdin:
@@ -475,8 +522,8 @@ async def test_skills_and_prompts_of_servers_are_slash_commands(tmp_path: Path) 
     given = McpServerStdio(name="p", command=sys.executable, args=["-c", PROMPTS], env=[])
     async with ScriptedServer(Turn("A"), Turn("B")) as server, connected(server) as (client, editor):
         session = await client.new_session(cwd=str(tmp_path), mcp_servers=[given])
-        await editor.until(lambda: editor.of("available_commands_update"))
-        (told,) = editor.of("available_commands_update")
+        await editor.until(lambda: len(editor.of("available_commands_update")) == 2)
+        told = editor.of("available_commands_update")[-1]
         assert [(each.name, each.description) for each in told.available_commands] == [
             ("release", "How we release"),
             ("p:review", "Review it"),

@@ -68,6 +68,7 @@ class ShownCall:
     kind: ToolKind = "other"
     given: dict[str, Any] = field(default_factory=dict[str, Any])
     effects: Effects = NO_EFFECTS
+    over: bool = False
     files: list[ToolCallLocation] = field(default_factory=list[ToolCallLocation])
 
     def fill(self, arguments: str = "", *, inner: bool = False) -> None:

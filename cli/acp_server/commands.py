@@ -20,8 +20,8 @@ class Commands:
     def __init__(self) -> None:
         self._prompts: dict[str, Offer] = {}
 
-    async def find(self, agent: Agent) -> list[AvailableCommand]:
-        """The commands; waits for the MCP servers.
+    async def find_prompts(self, agent: Agent) -> bool:
+        """Ask the MCP servers for their prompts; whether there are any.
 
         Raises:
             QiandaError: a server does not answer.
@@ -30,6 +30,10 @@ class Commands:
             async with agent.opened() as resources:
                 offers = await list_prompts(resources.mcp) if resources.mcp else []
                 self._prompts = {f"{offer.server}:{offer.name}": offer for offer in offers}
+        return bool(self._prompts)
+
+    def known(self, agent: Agent) -> list[AvailableCommand]:
+        """The commands."""
         found = [_command(name, about, "what to do") for name, about in _skills(agent).items()]
         for name, offer in self._prompts.items():
             hint = " ".join(f"{argument}=…" for argument, _ in offer.arguments)

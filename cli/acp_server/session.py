@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from acp import PromptResponse
 from acp.helpers import update_available_commands, update_current_mode
-from acp.schema import ConfigOptionUpdate, SessionInfoUpdate, SessionModeState, StopReason, Usage
+from acp.schema import ConfigOptionUpdate, SessionInfoUpdate, SessionModeState, StopReason
 
 from qianda.agents.conversation import from_records
 from qianda.agents.library import DEFAULT, find_agent
@@ -79,7 +79,7 @@ class EditorSession:
         self._run: Run[Any] | None = None
         self._stops = 0
         self._notices: list[str] = []
-        self._used, self._spent = messages.Usage(), 0.0
+        self._spent = 0.0
         self._title = ""
         self._telling: asyncio.Task[None] | None = None
         self._screen = self._new_screen()
@@ -212,10 +212,13 @@ class EditorSession:
         """Say, behind the answer to the request that goes on, which commands there are."""
 
         async def tell() -> None:
+            agent = (await self._ready()).agent
+            await self.send(update_available_commands(self._commands.known(agent)))
             try:
-                await self.send(update_available_commands(await self._commands.find((await self._ready()).agent)))
-            except (QiandaError, ConnectionError) as error:
-                _log.warning("the commands of %s are not known: %s", self.name, error)
+                if await self._commands.find_prompts(agent):
+                    await self.send(update_available_commands(self._commands.known(agent)))
+            except QiandaError as error:
+                _log.warning("the prompts of MCP servers are not known: %s", error)
 
         self._telling = asyncio.create_task(tell())
 
@@ -252,7 +255,7 @@ class EditorSession:
             if self._stops != stops:
                 return PromptResponse(stop_reason="cancelled")
             reason = await self._turn(opened, content, stops)
-        return PromptResponse(stop_reason=reason, usage=_usage(self._used))
+        return PromptResponse(stop_reason=reason)
 
     async def _tell_title(self, title: str) -> None:
         if not self._title and title:
@@ -274,10 +277,9 @@ class EditorSession:
                     await screen.show(event, run)
                     if isinstance(event, RunFinished) and event.parent_run_id is None:
                         finished = event
-                await screen.end()
+                await screen.close()
         finally:
             self._run = None
-            self._used += run.usage
             self._spent += run.cost or 0.0
         if finished is not None and finished.reason == "limit":
             await screen.say(f"\n\n*{finished.message}*\n")
@@ -290,13 +292,3 @@ class EditorSession:
             await screen.say(f"\n\n*{error}*\n")
             return "refusal"
         return "cancelled" if finish == "cancelled" else "max_tokens" if finish == "length" else "end_turn"
-
-
-def _usage(tokens: messages.Usage) -> Usage:
-    return Usage(
-        total_tokens=tokens.total_tokens,
-        input_tokens=tokens.input_tokens,
-        output_tokens=tokens.output_tokens,
-        thought_tokens=tokens.reasoning_tokens or None,
-        cached_read_tokens=tokens.cached_tokens or None,
-    )

@@ -139,7 +139,8 @@ class Screen:
     async def _continue(self, channel: str, text: str = "") -> str:
         """More of a reply, as it is to be shown; with its first piece, calls that never came are over."""
         if not self._channel:
-            await self.end()
+            await self._drop(self._writing.values())
+            self._writing.clear()
         if channel != self._channel:
             text = text.lstrip("\n")
             if text and channel == "text" and self._said:  # many editors put all texts of a run together
@@ -148,11 +149,15 @@ class Screen:
             self._channel = channel
         return text
 
-    async def end(self) -> None:
-        """Nothing more comes: what was only begun never came."""
-        for call in self._writing.values():
-            await self.update(call, "failed", said("The model did not make this call"))
-        self._writing.clear()
+    async def _drop(self, calls: Iterable[ShownCall], why: str = "The model did not make this call") -> None:
+        for call in calls:
+            if not call.over:
+                await self.update(call, "failed", said(why))
+
+    async def close(self) -> None:
+        """Nothing more comes."""
+        await self._drop(self._writing.values())
+        await self._drop(self._calls.values(), "It was stopped")
 
     # Calls
 
@@ -211,6 +216,7 @@ class Screen:
         self, call: ShownCall, status: ToolCallStatus, content: list[Shown] | None = None, *, described: bool = False
     ) -> None:
         """Show how far a call is; with ``content``, what stands under it from now on."""
+        call.over = status in ("completed", "failed")
         about = (
             {"title": call.title, "kind": call.kind, "locations": call.files, "raw_input": call.given}
             if described
