@@ -109,7 +109,7 @@ async def chatting(
             return Agent(server=model.url, approve=approve, ask=ask, journal=journal, workspace=Path.cwd(), **given)
 
         app = QiandaApp(open_agent, session=session)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             person = Person(app, pilot, model)
             person.changes = changed
             await person.until(lambda: app.chat.conversation is not None)

@@ -92,6 +92,8 @@ class ListScreen(Screen[None], Generic[T]):
     HEADING: ClassVar[str] = ""
     EMPTY: ClassVar[str] = "Nothing here"
     HAS_DETAIL: ClassVar[bool] = True
+    BESIDE: ClassVar[bool] = True
+    """The detail stands beside the list where there is room, else always below."""
     FIND_FIRST: ClassVar[bool] = False
     """The filter has the focus from the start: for screens without letters as keys."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's
@@ -155,13 +157,13 @@ class ListScreen(Screen[None], Generic[T]):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        self.add_class("list-screen")
+        self.add_class("list-screen", *(["-beside"] if self.BESIDE else []))
         yield self.head
         yield self.find
         with Container(id="body"):
             yield self.list
             if self.HAS_DETAIL:
-                yield self.pane
+                yield Container(self.pane, id="side")  # which has the border: the pane draws lines alone
         yield self.note
         yield self.keys
 

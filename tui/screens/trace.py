@@ -49,6 +49,7 @@ class TraceScreen(ListScreen[Step]):
     """A line per step; it grows while a run goes on."""
 
     COLUMNS = (Column(most=8), Column(most=12), Column(grow=True), Column(most=44))
+    BESIDE = False
     HEADING = "Trace of this conversation"
     EMPTY = "Nothing happened yet; what an earlier program did is in: qianda sessions show NAME"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -177,8 +178,8 @@ def _details(step: Step) -> list[TextBlock | LazyBlock]:
     event = step.event
     _, about, result, _ = _told(step)
     if not isinstance(event, CallStarted):
-        facts = [f"{name}: {value}" for name, value in _facts(event)]
-        return [TextBlock(about), *([TextBlock(result)] if result else []), TextBlock("\n".join(facts), "call-note")]
+        facts = "\n".join(f"{name}: {value}" for name, value in _facts(event) if value not in ("", None))
+        return [*map(TextBlock, filter(None, (about, result))), TextBlock(facts, "call-note")]
     blocks: list[TextBlock | LazyBlock] = [TextBlock(f"{event.name}: {result}", "strong"), json_code(event.arguments)]
     if step.asked is not None:
         blocks.append(TextBlock(f"{t('asked, as')} {step.asked.reason}", "call-note"))
