@@ -486,7 +486,8 @@ def test_servers_and_media_of_the_editor_as_ours(tmp_path: Path) -> None:
     blob = BlobResourceContents(uri="https://example.org/a.png", blob="QUJD", mime_type="image/png")
     other = BlobResourceContents(uri="file:///a.bin#L3", blob="QUJD")
     picture, unknown = (EmbeddedResourceContentBlock(type="resource", resource=each) for each in (blob, other))
-    text, *media = prompt_content([text_block("Hear "), sound, picture, unknown], tmp_path)
+    content: Any = prompt_content([text_block("Hear "), sound, picture, unknown], tmp_path)
+    text, *media = content
     assert text == TextPart("Hear https://example.org/a.png/a.bin (L3)")
     assert media == [MediaPart("audio", "data:audio/wav;base64,QUJD"), MediaPart("image", "data:image/png;base64,QUJD")]
     blocks = content_blocks((TextPart("a"), *media, MediaPart("video", "https://example.org/a.mp4")))
