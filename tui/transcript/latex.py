@@ -6,6 +6,9 @@ import re
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
+from unicodedata import normalize
+
+from qianda.tui.transcript.rows import width_of
 
 _SUPER = str.maketrans(
     "0123456789+-−=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVWαβγδεθφχ′∘⊤*",
@@ -159,15 +162,16 @@ def _macro(node: Any, rest: list[Any]) -> str:
         return ""
     if name in _PLAIN:
         return _PLAIN[name]
-    opens = bool(rest) and (rest[0] == "(" if isinstance(rest[0], str) else getattr(rest[0], "macroname", "") == "left")
     if (count := _ARGUMENTS.get(name)) is None:
         text = _symbol(node)
-        return text + (" " if node.macro_post_space or (len(text) > 1 and text == name and not opens) else "")
-    given = [_text(_items([argument])) for argument in getattr(node.nodeargd, "argnlist", None) or () if argument]
-    while len(given) < count:
-        given.append(_argument(rest))
-    spaced = node.macro_post_space or (name == "operatorname" and not opens)
-    return _with_arguments(name, given) + (" " if spaced else "")
+        word = len(text) > 1 and text == name
+    else:
+        given = [_text(_items([argument])) for argument in getattr(node.nodeargd, "argnlist", None) or () if argument]
+        while len(given) < count:
+            given.append(_argument(rest))
+        text, word = _with_arguments(name, given), name == "operatorname"
+    opens = bool(rest) and (rest[0] == "(" if isinstance(rest[0], str) else getattr(rest[0], "macroname", "") == "left")
+    return f"{text} " if node.macro_post_space or (word and not opens) else text
 
 
 def _with_arguments(name: str, given: list[str]) -> str:
@@ -201,7 +205,7 @@ def _with_arguments(name: str, given: list[str]) -> str:
         case "mathbb" | "mathcal" | "mathscr" | "mathfrak":
             return _alphabet(name, first)
         case _ if name in _ACCENTS:
-            return "".join(letter + _ACCENTS[name] for letter in first) if len(first) <= 2 else first
+            return normalize("NFC", "".join(letter + _ACCENTS[name] for letter in first)) if len(first) <= 2 else first
         case _:
             return first
 
@@ -282,18 +286,22 @@ def _drawn(node: Any) -> list[str]:
     name = node.environmentname.rstrip("*")
     rows = _cells(node)
     if name in _ROWS:
-        left = max((len(row[0]) for row in rows if len(row) > 1), default=0)
-        return [" ".join([row[0].rjust(left) if len(row) > 1 else row[0], *filter(None, row[1:])]) for row in rows]
+        left = max((width_of(row[0]) for row in rows if len(row) > 1), default=0)
+        return [" ".join([" " * (left - width_of(row[0])) + row[0], *filter(None, row[1:])]) for row in rows]
     if name not in _FENCES:
         raise _NoForm
-    widths = [max(len(row[at]) if at < len(row) else 0 for row in rows) for at in range(max(map(len, rows), default=0))]
-    body = ["  ".join(cell.ljust(widths[at]) for at, cell in enumerate(row)) for row in rows]
-    width = max(map(len, body), default=0)
+    columns = range(max(map(len, rows), default=0))
+    widths = [max(width_of(row[at]) if at < len(row) else 0 for row in rows) for at in columns]
     left, right = _FENCES[name]
-    return [
-        f"{_fence(left, at, len(body))}{line.ljust(width)}{_fence(right, at, len(body))}"
-        for at, line in enumerate(body)
-    ]
+    drawn: list[str] = []
+    for at, row in enumerate(rows):
+        cells = [_pad(row[column] if column < len(row) else "", widths[column]) for column in columns]
+        drawn.append(_fence(left, at, len(rows)) + "  ".join(cells) + _fence(right, at, len(rows)))
+    return drawn
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - width_of(text))
 
 
 def _fence(pieces: str, at: int, count: int) -> str:
