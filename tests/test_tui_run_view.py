@@ -510,3 +510,41 @@ def test_a_restored_session_shows_the_same_cards() -> None:
         "",
         "  All said.",
     ]
+
+
+async def show_cards(app: Watched) -> None:
+    old = 'def f(x):\n    """Times five."""\n    return x * 5\n\n\ndef g(x):\n    return x * 6\n'
+    new = old.replace("return x * 5", "y = x + 1\n    return y * 5").replace("x * 6", "x * 6  # six")
+    plan = Plan().revised(["look", "change f", "tidy"]).begun().moved(1, "done", "three files").moved(2, "failed", "no")
+    app.emit(PlanChanged, plan=plan)
+    for name in "abc":
+        app.call(name, "read_file", f'{{"path": "{name}.txt"}}')
+        app.done(name, "read_file", "x")
+    app.call("e", "edit_file", '{"path": "a.py"}')
+    block = app.block(CallBlock)
+    block.diffs = (compare(old, new, "a.py"),)
+    app.done("e", "edit_file", "edited")
+    app.call("t", "task", '{"agent": "scout", "task": "find the prices"}')
+    scout: dict[str, Any] = {"run_id": "run.t", "parent_run_id": "run"}
+    app.emit(RunStarted, server="", model="", why="", call_id="t", **scout)
+    app.call("1", "run_command", '{"command": "rm -rf x"}', **scout)
+    app.emit(CallDenied, call_id="1", name="run_command", reason="no rule allows it", by="rule", **scout)
+    app.emit(ThinkingDelta, text="x", **scout)
+    app.call("m", "run_command", '{"command": "make test"}')
+    app.emit(CallProgress, call_id="m", name="run_command", text="collecting\n10 passed\n")
+    app.emit(Retrying, cause="The stream broke off", attempt=2, wait=1.0, discard=False)
+    app.status.idle()
+    app.transcript.flush()
+    await app.pilot.pause()
+
+
+@pytest.mark.parametrize(("theme", "size"), [("textual-dark", (80, 24)), ("textual-light", (120, 40))])
+def test_picture(theme: str, size: tuple[int, int], snap_compare: Any) -> None:
+    app = Watched()
+
+    async def play(pilot: Pilot[None]) -> None:
+        app.pilot, app.theme = pilot, theme
+        app.transcript.stack.look.split = True
+        await show_cards(app)
+
+    assert snap_compare(app, terminal_size=size, run_before=play)

@@ -190,7 +190,13 @@ def changed_spans(old: str, new: str) -> tuple[tuple[tuple[int, int], ...], tupl
         return (), ()
     before, after = _TOKEN.findall(old), _TOKEN.findall(new)
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    if matcher.quick_ratio() < 0.5 or matcher.ratio() < 0.5:
+    words = sum(not token.isspace() for token in (*before, *after))
+    same = sum(
+        not token.isspace()
+        for start, _, size in matcher.get_matching_blocks()
+        for token in before[start : start + size]
+    )
+    if 2 * same < 0.5 * words:
         return (), ()
     changes = [opcode for opcode in matcher.get_opcodes() if opcode[0] != "equal"]
     return (

@@ -341,10 +341,9 @@ class Transcript(ScrollView, can_focus=False):
 
     def _component(self, name: str) -> Style:
         partial = self.get_component_rich_style(name, partial=True)
-        if partial.color is None:
-            return partial
         # Only the whole style has its transparency worked out.
-        return partial + Style(color=self.get_component_rich_style(name).color)
+        whole = self.get_component_rich_style(name)
+        return partial + Style(color=partial.color and whole.color, bgcolor=partial.bgcolor and whole.bgcolor)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draw the rows of the window; past Textual's styles cache, which would keep far too much."""
