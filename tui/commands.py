@@ -62,8 +62,8 @@ COMMANDS = (
 """Everything but the editor's own keys."""
 
 ALIASES: Mapping[str, str] = MappingProxyType({"exit": "quit", "new": "clear"})
-LAST = frozenset({"escape"})
-"""Keys that a pane or a screen may take first."""
+LAST = frozenset({"escape", "ctrl+f", "ctrl+g", "ctrl+q"})
+"""Keys that the prompt, a pane or a screen may take first."""
 
 EDITOR_KEYS = (
     ("Enter", "send; while the model works: steer it"),

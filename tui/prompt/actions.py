@@ -11,10 +11,13 @@ from textual.app import App
 from qianda.tui.commands import Command, command_named
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.editor import PromptArea
+from qianda.tui.prompt.pasting import read_pastes_whole
 from qianda.tui.prompt.waiting import Waiting
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from qianda.tui.chat import Chat
     from qianda.tui.screen import ChatScreen
 
@@ -26,6 +29,12 @@ class PromptActions(App[int]):
 
     chat: Chat
     chat_screen: ChatScreen
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's driver for this terminal; large pastes do not keep it busy."""
+        driver = super().get_driver_class()
+        read_pastes_whole(driver)
+        return driver
 
     def do(self, command: Command, argument: str = "") -> None:
         """Do what a command says."""

@@ -53,10 +53,8 @@ def choices(
     pasted = {label: value for label, value in draft.attached.items() if isinstance(value, str)}
     tokens = sum(map(tokens_of, pasted.values()))
     if endpoint.window and tokens > endpoint.window:
-        facts = t(
-            "about {tokens} tokens, and the window has {window}", tokens=f"{tokens:,}", window=f"{endpoint.window:,}"
-        )
-        save = Suggestion(t("Save it as a file and mention that"), facts, does=lambda: show(saved(draft, workspace)))
+        facts = t("about {tokens} tokens; the window has {window}", tokens=f"{tokens:,}", window=f"{endpoint.window:,}")
+        save = Suggestion(t("Save as a file and mention it"), facts, does=lambda: show(saved(draft, workspace)))
         return [save, anyway]
     images = [label for label, value in draft.attached.items() if isinstance(value, Path) and is_image(value)]
     if images and not takes_images(endpoint.model):

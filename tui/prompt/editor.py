@@ -44,6 +44,9 @@ class PromptArea(TextArea):
         Binding("pageup", "app.page(-1)", show=False),
         Binding("pagedown", "app.page(1)", show=False),
         Binding("ctrl+d", "end_of_input", show=False),
+        Binding("ctrl+f", "app.history", show=False),
+        Binding("ctrl+g", "app.edit_outside", show=False),
+        Binding("ctrl+q", "app.queue", show=False),
     ]
 
     chat: Chat | None = None
@@ -149,7 +152,11 @@ class PromptArea(TextArea):
     # Keys
 
     async def _on_key(self, event: events.Key) -> None:
-        if self._key(event.key):
+        if not (ours := self._key(event.key)) and (bindings := self._bindings.key_to_bindings.get(event.key)):
+            # Now, not when the key has gone through all widgets: keys of a burst would come before it.
+            ours = True
+            await self.run_action(bindings[0].action)
+        if ours:
             event.stop()
             event.prevent_default()
 

@@ -35,7 +35,7 @@ _LARGEST_IMAGE = 20_000_000  # bytes of one that is sent as it is, where Pillow 
 
 
 async def content_of(
-    draft: Draft, outputs: Sequence[CommandOutput], workspace: Path, permissions: Permissions
+    draft: Draft, outputs: Sequence[CommandOutput], workspace: Path, permissions: Permissions | None
 ) -> tuple[Content, list[str]]:
     """What is sent for a draft.
 
@@ -87,7 +87,7 @@ class _Attached:
     """What goes with one prompt."""
 
     workspace: Path
-    permissions: Permissions
+    permissions: Permissions | None
 
     def __post_init__(self) -> None:
         self.texts: list[str] = []
@@ -110,8 +110,7 @@ class _Attached:
         given = str(path)
         folder = path.is_dir()
         tool = list_files if folder else view_image if is_image(path) else read_file
-        verdict = self.permissions.judge(tool, {"path": given})
-        if verdict.action == "deny":
+        if self.permissions and (verdict := self.permissions.judge(tool, {"path": given})).action == "deny":
             raise ToolError(verdict.reason)
         if folder:
             self.texts.append(f'<folder name="{name}">\n{redact(list_folder(given, context))}\n</folder>')

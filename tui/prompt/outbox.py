@@ -91,13 +91,11 @@ class Outbox:
     async def _read(self, draft: Draft, block: UserBlock | None, then: Callable[[Content], None]) -> None:
         from qianda.tui.prompt.mentions import content_of
 
-        agent = self._chat.agent
-        if agent is None:
-            return
         outputs, self.outputs = self.outputs, []
         self.show()
         try:
-            content, problems = await content_of(draft, outputs, agent.workspace, agent.permissions)
+            rules = None if self._chat.agent is None else self._chat.agent.permissions
+            content, problems = await content_of(draft, outputs, self._chat.workspace, rules)
         except asyncio.CancelledError:
             self.outputs = [*outputs, *self.outputs]
             self.show()
@@ -109,7 +107,7 @@ class Outbox:
                 then(content)
             return
         self._reading = None
-        block.text = content_text(content)
+        block.say(content_text(content))
         self._screen.transcript.update_block(block)
         then(content)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Literal
 
-from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, width_of
+from qianda.tui.transcript.rows import BLANK_ROW, Row, flow_text, visible, width_of
 from qianda.tui.words import t
 
 GUTTER = "  "
+SAID_LINES = 12
+SAID_CHARACTERS = 1_000
+"""What is shown of a long prompt."""
+_ATTACHED = re.compile(r'\n\n<(?:file|folder|command) name="([^"\n]*)">\n')
 
 
 @dataclass(slots=True)
@@ -99,21 +104,42 @@ class Block:
 
 
 class UserBlock(Block):
-    """What the person said."""
+    """What the person said; what goes with it and the rest of a long text fold to a line."""
 
     def __init__(self, text: str, *, steering: bool = False) -> None:
         super().__init__()
-        self.text = text
         self.mark = "» " if steering else "› "
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Another text."""
+        self.text = text
+        found = _ATTACHED.search(text)
+        said = text if found is None else text[: found.start()]
+        lines = said[:SAID_CHARACTERS].split("\n")
+        self._head = "\n".join(lines[:SAID_LINES])
+        left = said.count("\n") + 1 - len(lines[:SAID_LINES])
+        long = left > 0 or len(said) > SAID_CHARACTERS
+        more = t("{count} more characters", count=f"{len(said) - len(self._head):,}") if long else ""
+        names = ", ".join(name for name in dict.fromkeys(_ATTACHED.findall(text[len(said) :])))
+        self._note = " · ".join(filter(None, (more, names and t("with {names}", names=names))))
+        self.foldable = self.folded = bool(self._note)
+        self.changed()
 
     def _build(self, width: int) -> list[Row]:
-        rows = flow_text(self.text, width, "user", prefix=self.mark, prefix_style="user-mark")
+        text = self._head if self.folded else self.text
+        rows = flow_text(text, width, "user", prefix=self.mark, prefix_style="user-mark")
         first = rows[0]
         others = [row._replace(runs=((GUTTER, "user"), *row.runs[1:]), fill="user") for row in rows[1:]]
-        return [first._replace(fill="user"), *others]
+        shown = [first._replace(fill="user"), *others]
+        if self._note:
+            note = f"{GUTTER}{'▸' if self.folded else '▾'} {visible(self._note)}"
+            shown += flow_text(note, width, f"thinking-head @toggle={self.serial}")
+        return shown
 
     def _size(self) -> tuple[int, int]:
-        return len(self.text), self.text.count("\n") + 1
+        text = self._head if self.folded else self.text
+        return len(text), text.count("\n") + 1 + bool(self._note)
 
 
 class NoticeBlock(Block):
