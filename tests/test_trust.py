@@ -42,6 +42,7 @@ def test_a_folder_is_trusted_from_when_someone_says_so(folder: Path) -> None:
 def test_what_a_folder_brings_is_listed(folder: Path) -> None:
     assert what_folder_brings(folder) == [
         ".qianda/config.toml: settings",
+        '.qianda/config.toml: sets model to "qwen3-8b"',
         f"{AGENT}: agent reviewer",
         f"{AGENT}: has the tools files",
     ]

@@ -11,8 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
-from qianda.models.config import data_dir, project_config_path, read_config_file
+from qianda.models.config import data_dir, project_config_path
 from qianda.models.errors import ConfigurationError
+from qianda.models.settings import MCP_SERVERS, SETTINGS, read_config_file
 from qianda.tools.mcp.content import visible
 
 # What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
@@ -137,8 +138,10 @@ def _settings(folder: Path) -> list[str]:
         return [error.message]
     rules: dict[str, list[str]] = values.get("rules", {})
     hooks: dict[str, list[str]] = values.get("hooks", {})
+    plain = {key: value for key, value in values.items() if key not in ("rules", "hooks", MCP_SERVERS)}
+    told = [f"sets {key} to {'…' if SETTINGS[key].secret else json.dumps(value)}" for key, value in plain.items()]
     lines = [f"runs around calls: {text}" for texts in hooks.values() for text in texts]
-    return ["settings", *(f"lets run unasked: {text}" for text in rules.get("allow", ())), *lines]
+    return ["settings", *told, *(f"lets run unasked: {text}" for text in rules.get("allow", ())), *lines]
 
 
 def _key(folder: Path) -> str:
