@@ -133,6 +133,9 @@ def chat_command(
     max_tokens: TokensOption = None,
     max_cost: CostOption = None,
     max_seconds: SecondsOption = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines that are only appended: for screen readers and logs.")
+    ] = False,
     version: Annotated[  # noqa: ARG001  # read by its callback
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -144,7 +147,7 @@ def chat_command(
     if context.invoked_subcommand is not None:
         thought = (thinking is not None, effort, thinking_budget)
         boxed = (sandbox is not None, network is not None)
-        named = (agent, tools, server, model, api_key_env, mcp, session, go_on, plan, limits, record is not None)
+        named = (agent, tools, server, model, api_key_env, mcp, session, go_on, plan, limits, record is not None, plain)
         if any((*named, *thought, permissions, yes, allow, *boxed, cwd != ".")):
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
@@ -168,7 +171,7 @@ def chat_command(
         limits=limits,
         record=chosen_record(record, session=go_on or session is not None),
     )
-    return chat(choices, session=chosen_session(session, choices.workspace, go_on=go_on))
+    return chat(choices, session=chosen_session(session, choices.workspace, go_on=go_on), plain=plain)
 
 
 @app.command(

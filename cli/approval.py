@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
-from typing import TextIO
 
+from qianda.cli.keyboard import read_line
 from qianda.cli.render import RunView
 from qianda.cli.terminal import Terminal, clean, is_terminal
 from qianda.models.events import ApprovalAsked
@@ -83,25 +82,12 @@ class Approval:
     async def read_line(self) -> str:
         """What the person types behind what was written; "" when the question was abandoned."""
         self._terminal.err.flush()
-        return "" if self._abandoned else (await self._read_line(sys.stdin)).strip()
-
-    async def _read_line(self, stdin: TextIO) -> str:
-        """A line from the keyboard, or what there is at its end."""
-        loop = asyncio.get_running_loop()
-        descriptor = stdin.fileno()
-        waiting: asyncio.Future[str] = loop.create_future()
-        self._waiting = waiting
-
-        def arrived() -> None:
-            # The terminal hands over whole lines; b"" is the end of the input.
-            if not waiting.done():
-                waiting.set_result(os.read(descriptor, 65_536).decode(errors="replace"))
-
-        loop.add_reader(descriptor, arrived)
+        if self._abandoned:
+            return ""
+        self._waiting = asyncio.get_running_loop().create_future()
         try:
-            return await waiting
+            return (await read_line(self._waiting)).strip()
         finally:
-            loop.remove_reader(descriptor)
             self._waiting = None
 
 

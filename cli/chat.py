@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from qianda.tui.conversation import Changes
 
 
-def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
+def chat(choices: Choices | None = None, *, session: str | None = None, plain: bool = False) -> int:
     """Open the chat.
 
     Args:
         choices: what was chosen on the command line.
         session: name of the conversation to go on with.
+        plain: lines that are only appended; so is the chat of a terminal that can do nothing else.
 
     Returns:
         The exit code.
@@ -31,12 +32,16 @@ def chat(choices: Choices | None = None, *, session: str | None = None) -> int:
     Raises:
         ConfigurationError: this is no terminal.
     """
+    chosen = choices or Choices(workspace=open_workspace("."))
+    if plain or os.environ.get("TERM") == "dumb":
+        from qianda.cli import plain as lines
+
+        return lines.plain(chosen, session=session)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # there the terminal is at the other end of a pipe
     if not in_browser and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise ConfigurationError(
             "The chat needs a terminal", cure='Without one: qianda run "PROMPT", or see qianda --help'
         )
-    chosen = choices or Choices(workspace=open_workspace("."))
     from qianda.tui.app import run_tui
 
     with ExitStack() as stack:

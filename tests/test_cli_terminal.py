@@ -330,8 +330,51 @@ def test_without_a_command_the_chat_opens_with_the_chosen_server(scripted: Scrip
         program.expect("qwen3-8b")
         program.type("I am Li\r")
         program.expect("Good morning, Li.")
-        program.type("\x11")  # Ctrl+Q
+        program.type("\x03\x03")  # Ctrl+C twice
         code, screen = program.finish()
     assert code == 0
     assert "qianda --session trip" in screen
     assert "Traceback" not in screen
+
+
+def test_the_plain_chat_only_appends_asks_and_goes_on_after_an_error_and_a_stop(scripted: Scripted) -> None:
+    server = scripted(
+        *WRITE, Fault.status(401), Turn("You pasted two lines."), Turn("One two three four", fault=Fault.hang(after=3))
+    )
+    with TerminalProgram("--plain", "--server", server.url) as program:
+        program.expect("\n> ")
+        program.type("Save it\n")
+        program.expect("Allow it?")
+        program.type("y\n")
+        program.expect("Done.")
+        program.expect("\n> ")
+        program.type("fail\n")
+        assert "401" in program.expect("\n> ")
+        program.type("one\ntwo\n")
+        program.expect("You pasted two lines.")
+        program.expect("\n> ")
+        assert server.requests[-1]["messages"][-1]["content"].split() == ["one", "two"]
+        program.type("go on for ever\n")
+        program.expect("One")
+        program.type("\x03")
+        program.expect("\n> ")
+        program.type("/help\n")
+        program.expect("Ctrl+D leaves")
+        program.type("/quit\n")
+        code, screen = program.finish()
+    assert code == 0
+    assert "qianda --session chat-" in screen
+    assert Path("r.txt").read_text() == "391\n"
+
+
+def test_on_a_dumb_terminal_the_chat_is_plain_and_the_end_of_the_input_ends_it(scripted: Scripted) -> None:
+    server = scripted(Turn("Hello."))
+    with TerminalProgram("--server", server.url, TERM="dumb") as program:
+        program.expect("> ")
+        program.type("Hi\n")
+        shown = program.expect("Hello.")
+        program.expect("\n> ")
+        program.type("\x04")
+        code, screen = program.finish()
+    assert code == 0
+    assert "\x1b" not in shown + screen

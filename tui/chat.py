@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qianda.models.errors import QiandaError
-from qianda.tui.conversation import Changes
+from qianda.tui.conversation import Changes, new_session_name
 from qianda.tui.panes.queue import PaneQueue
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.outbox import Outbox
@@ -314,8 +313,3 @@ class Chat:
     def _answered(self, call_id: str) -> None:
         if self._view is not None:
             self._view.answered(call_id)
-
-
-def new_session_name() -> str:
-    """A name for a conversation that sorts by time."""
-    return f"{datetime.now().astimezone():chat-%Y%m%d-%H%M%S}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -110,3 +111,8 @@ Approve = Callable[["ApprovalRequest"], Awaitable["Decision"]]
 Ask = Callable[["Question"], Awaitable["Answer"]]
 Notify = Callable[[str], None]
 OpenAgent = Callable[[Approve, Ask, Notify, Changes], Awaitable[ChatAgent]]
+
+
+def new_session_name() -> str:
+    """A name for a conversation that sorts by time."""
+    return f"{datetime.now().astimezone():chat-%Y%m%d-%H%M%S}"
