@@ -42,7 +42,9 @@ Examples, as an editor's settings have them; the folder comes from the editor:
   qianda acp --server http://gpu-box:8000/v1 --model qwen3-coder
   qianda acp --mcp "uvx mcp-server-time" --tools web
 
-Zed: "agent_servers": {"Qianda": {"command": "qianda", "args": ["acp"]}}"""
+\b
+Zed's settings.json:
+  "agent_servers": {"Qianda": {"type": "custom", "command": "qianda", "args": ["acp"]}}"""
 _LONGEST_MESSAGE = 64 * 1024 * 1024  # bytes; images come as text
 
 
