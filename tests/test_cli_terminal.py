@@ -356,7 +356,8 @@ def test_the_plain_chat_only_appends_asks_and_goes_on_after_an_error_and_a_stop(
         assert server.requests[-1]["messages"][-1]["content"].split() == ["one", "two"]
         program.type("go on for ever\n")
         program.expect("One")
-        program.type("\x03")
+        program.process.send_signal(signal.SIGINT)
+        program.expect("Interrupted")
         program.expect("\n> ")
         program.type("/help\n")
         program.expect("Ctrl+D leaves")
