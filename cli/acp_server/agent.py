@@ -124,7 +124,7 @@ class EditorAgent:
         """The recorded conversations, the newest first."""
         begin = int(cursor) if cursor and cursor.isdecimal() else 0
         end = begin + _PAGE
-        folder = None if cwd is None else open_workspace(cwd)
+        folder = None if cwd is None else _folder(cwd)
         found = await asyncio.to_thread(
             _in_record, lambda journal: list_sessions(journal, workspace=folder, limit=end + 1)
         )
@@ -185,9 +185,7 @@ class EditorAgent:
 
     async def _open(self, name: str, cwd: str, servers: Sequence[Server] | None) -> EditorSession:
         assert self._client is not None
-        if not Path(cwd).is_absolute():
-            raise ConfigurationError(f"The folder {cwd!r} is no absolute path")
-        choices = replace(self._choices, workspace=open_workspace(cwd))
+        choices = replace(self._choices, workspace=_folder(cwd))
         named = [mcp_server(server) for server in servers or ()]
         session = EditorSession(name, self._client, choices, named, forms=self._forms)
         try:
@@ -197,6 +195,20 @@ class EditorAgent:
             raise
         self._sessions[name] = session
         return session
+
+
+def _folder(cwd: str) -> Path:
+    """The editor's folder.
+
+    Raises:
+        ConfigurationError: it is not one.
+    """
+    if not Path(cwd).is_absolute():
+        raise ConfigurationError(f"The folder {cwd!r} is no absolute path")
+    try:
+        return open_workspace(cwd)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message) from error  # its cure is an option that is not there
 
 
 def _unknown(name: str) -> RequestError:

@@ -40,10 +40,11 @@ class Switches:
         self._modes = [*PERMISSION_MODES[: PERMISSION_MODES.index(loosest) + 1], PLAN]
         self._models: dict[str, Choices] = {}
         self._named: list[SessionConfigSelectOption] = []
-        self._model = ""
+        self._model, self._home = "", ""
 
     async def offer(self, endpoint: Endpoint, found: list[FoundServer]) -> None:
         """Take over the server and model in use, and other servers, as what can be chosen."""
+        self._home = self._home or endpoint.url  # the only server that the key of the command line is for
         apart = endpoint.engine is not None or endpoint.transport is not None  # not to be found again by its address
         if not apart and endpoint.url not in [server.url for server in found]:
             found = [*await _models_beside(endpoint), *found]
@@ -51,12 +52,13 @@ class Switches:
         if apart:
             self._add(self._model, endpoint.label, endpoint.title, self._first)
         for server in found:
-            key = self._first.api_key_env if server.url == endpoint.url else None  # which is for nobody else
+            key = self._first.api_key_env if server.url == self._home else None
             for name in dict.fromkeys([model.id for model in server.models]):
                 chosen = replace(self._first, server=server.url, model=name, api_key_env=key)
                 self._add(f"{name} at {server.url}", name, f"{server.kind.title} at {server.url}", chosen)
         if self._model not in self._models:
-            chosen = replace(self._first, server=endpoint.url, model=endpoint.model)
+            key = self._first.api_key_env if endpoint.url == self._home else None
+            chosen = replace(self._first, server=endpoint.url, model=endpoint.model, api_key_env=key)
             self._add(self._model, endpoint.label, endpoint.title, chosen)
 
     def _add(self, value: str, name: str, where: str, chosen: Choices) -> None:

@@ -73,7 +73,7 @@ class EditorSession:
         self._commands = Commands()
         self._opened: _Opened | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._leave = asyncio.Event()
+        self._opens, self._leave = asyncio.Lock(), asyncio.Event()
         self._mode = PLAN
         self._turns = asyncio.Lock()
         self._run: Run[Any] | None = None
@@ -101,11 +101,15 @@ class EditorSession:
             looking.cancel()
 
     async def _ready(self) -> _Opened:
-        if self._opened is None:
-            ready: asyncio.Future[_Opened] = asyncio.get_running_loop().create_future()
-            self._opening = asyncio.create_task(self._keep_open(ready, self._choices))
-            self._opened = await ready
+        async with self._opens:
+            if self._opened is None:
+                self._opened = await self._open_now()
         return self._opened
+
+    async def _open_now(self) -> _Opened:
+        ready: asyncio.Future[_Opened] = asyncio.get_running_loop().create_future()
+        self._opening = asyncio.create_task(self._keep_open(ready, self._choices))
+        return await ready
 
     async def _keep_open(self, ready: asyncio.Future[_Opened], choices: Choices) -> None:
         """Open the agent and keep it: it is closed in the task that opened it."""
@@ -191,10 +195,11 @@ class EditorSession:
             before, self._choices = self._choices, choices
             await self._shut()
             try:
-                await self._switches.offer((await self._ready()).endpoint, [])
+                opened = await self._ready()
             except BaseException:
-                self._choices, self._opened = before, None  # the next prompt opens it again
+                self._choices = before  # with which the next prompt opens it
                 raise
+            await self._switches.offer(opened.endpoint, [])
 
     # What the editor is told
 
