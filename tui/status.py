@@ -12,12 +12,13 @@ from textual.widget import Widget
 
 from qianda.tui.transcript.blocks import duration
 from qianda.tui.transcript.rows import shorten, visible, width_of
+from qianda.tui.words import t
 
 FRAMES = "⠋⠙⠸⠴⠦⠇"
 FRAME_SECONDS = 1 / 3
 LEFT = 22
 """Columns that the keys of a pane leave to what goes on."""
-BUSY = ("Enter steers · Esc stops", "Esc stops")
+BUSY = ("Enter steers · Ctrl+Q queues · Esc stops", "Enter steers · Esc stops", "Esc stops")
 IDLE = ("Enter sends · F1 help · Ctrl+C twice quits", "F1 help · Ctrl+C twice quits", "F1 help")
 
 
@@ -32,6 +33,7 @@ class StatusLine(Widget):
         self.tokens = 0
         self.window: int | None = None
         self.waiting = 0
+        self.queued = 0
         self.hint = ""
         self.keys: tuple[str, ...] = ()
         self._doing = ""
@@ -57,7 +59,7 @@ class StatusLine(Widget):
         self.refresh()
 
     def say(self, **fields: str | int | tuple[str, ...] | None) -> None:
-        """Set ``model``, ``window``, ``tokens``, ``waiting``, ``hint`` or ``keys``: what keys do in a pane, or ()."""
+        """Set ``model``, ``window``, ``tokens``, ``waiting``, ``queued``, ``hint`` or ``keys``: what keys do in a pane, or ()."""
         for name, value in fields.items():
             setattr(self, name, value)
         self.refresh()
@@ -78,6 +80,8 @@ class StatusLine(Widget):
             parts.insert(0, f"{FRAMES[self._frame]} {self._doing}{clock}")
         if self.waiting:
             parts.append(f"{self.waiting} waiting to be read")
+        if self.queued:
+            parts.append(t("{count} queued", count=self.queued))
         left = " " + " · ".join(parts)
         room = width - width_of(left) - 2
         if self.hint or self.keys:  # matter more than what stands there all the time
