@@ -140,6 +140,7 @@ class _Doctor:
         from qianda.models.detection import FoundModel, FoundServer, detect, server_version
         from qianda.models.http import open_http
         from qianda.models.probes import probe
+        from qianda.models.profile_cache import remember_findings
         from qianda.models.resolve import bearer
 
         seen, headers = self._seen, bearer(endpoint.api_key)
@@ -167,20 +168,7 @@ class _Doctor:
         if answers and answers.status == "problem":
             seen.error = ServerError(answers.seen, cure=answers.cure)
         if endpoint.engine is None:
-            self._keep(endpoint)
-
-    def _keep(self, endpoint: Endpoint) -> None:
-        """Keep what was found; where the time was up first, what was known before stays."""
-        from qianda.models.listening import TOO_SLOW
-        from qianda.models.profile_cache import Profile, recall, remember
-
-        seen, made = self._seen, endpoint.fingerprint
-        before = recall(endpoint.url, endpoint.model, version=seen.version, fingerprint=made)
-        facts = {
-            one.check: before.facts.get(one.check, "") if one.seen == TOO_SLOW else one.fact for one in seen.findings
-        }
-        facts = {check: fact for check, fact in facts.items() if fact}
-        remember(endpoint.url, endpoint.model, Profile(seen.version or before.version, facts, time.time(), made))
+            remember_findings(endpoint, seen.version, seen.findings)
 
     async def _check(self, endpoint: Endpoint) -> tuple[list[Outcome], bool]:
         """Run the live checks; their outcomes, and whether somebody stopped it."""

@@ -40,6 +40,7 @@ class Choices:
         server: name or address.
         model: name, or a ``.gguf`` file.
         api_key_env: name of the environment variable with the API key.
+        api_key: the key itself, as it was typed in the chat.
         thinking: on, off, how much, or None.
         permissions: what tools may do unasked.
         allow: rules for what else runs unasked.
@@ -57,6 +58,7 @@ class Choices:
     server: str | None = None
     model: str | None = None
     api_key_env: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     thinking: Thinking | bool | None = None
     permissions: PermissionMode | None = None
     allow: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ async def choose_endpoint(choices: Choices, config: Config, notify: Notify, *, w
     """
     from qianda.models.resolve import resolve
 
-    key = _chosen_key(choices.api_key_env)
+    key = choices.api_key or _chosen_key(choices.api_key_env)
     server, model = choices.server, choices.model
     return await resolve(server=server, model=model, api_key=key, config=config, notify=notify, wish=wish)
 

@@ -82,6 +82,29 @@ def change_setting(path: Path, key: str, value: str | bool | float | None) -> bo
     return True
 
 
+def remember_server(path: Path, server: str, model: str | None, key: str | None) -> None:
+    """Make a server the one that is used where nothing else is said.
+
+    Args:
+        path: the user's file.
+        server: its name or URL.
+        model: the model's name there, or None for the server's own choice.
+        key: its key, or None.
+
+    Raises:
+        ConfigurationError: the file cannot be read, understood or written.
+    """
+    values = read_config_file(path) or {}
+    if "api_key" in values:  # which goes to the server that it stands beside
+        if "server" in values:
+            change_setting(path, f"api_keys.{values['server']}", values["api_key"])
+        change_setting(path, "api_key", None)
+    change_setting(path, "server", server)
+    change_setting(path, "model", model)
+    if key is not None:
+        change_setting(path, f"api_keys.{server}", key)
+
+
 def write_checked(path: Path, text: str, wanted: dict[str, Any], what: str) -> None:
     """Write a file anew once it is sure that it says what is wanted; only its owner can read one with keys.
 

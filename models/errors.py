@@ -6,6 +6,7 @@
     ├── ConfigurationError        settings, arguments or extras that are missing or contradict each other
     ├── ServerError               the model server
     │   ├── ServerUnreachable     no connection, or it broke and stayed broken
+    │   │   └── NoServer          none was named and none answers on this machine
     │   ├── ServerRefused         wrong key, unknown model, a request that it does not take
     │   ├── ServerOverloaded      429 or 5xx that outlasted the retries
     │   ├── QuotaExceeded         billing or allowance: waiting does not help
@@ -66,6 +67,10 @@ class ServerError(QiandaError):
 
 class ServerUnreachable(ServerError):
     """No connection could be made, or it broke and stayed broken."""
+
+
+class NoServer(ServerUnreachable):
+    """No model server was named, and none answers on this machine."""
 
 
 class ServerRefused(ServerError):

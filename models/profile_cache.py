@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from qianda.models.config import data_dir
 
 if TYPE_CHECKING:
     from qianda.models.http import AsyncClient
+    from qianda.models.probes import Finding
     from qianda.models.resolve import Endpoint
 
 STALE_SECONDS = 7 * 24 * 3600.0
@@ -97,6 +98,23 @@ def remember(url: str, model: str, profile: Profile) -> None:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(kept, file, ensure_ascii=False, indent=1)
         draft.replace(path)
+
+
+def remember_findings(endpoint: Endpoint, version: str, findings: Sequence[Finding]) -> None:
+    """Keep what was found; where the time was up first, what was known before stays.
+
+    Args:
+        endpoint: the server and model.
+        version: the server's, or "".
+        findings: of the probes.
+    """
+    from qianda.models.listening import TOO_SLOW
+
+    made = endpoint.fingerprint
+    before = recall(endpoint.url, endpoint.model, version=version, fingerprint=made)
+    facts = {one.check: before.facts.get(one.check, "") if one.seen == TOO_SLOW else one.fact for one in findings}
+    facts = {check: fact for check, fact in facts.items() if fact}
+    remember(endpoint.url, endpoint.model, Profile(version or before.version, facts, time.time(), made))
 
 
 async def known(endpoint: Endpoint, http: AsyncClient) -> Profile:

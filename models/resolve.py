@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from qianda.models.config import Config, load_config
 from qianda.models.detection import FoundModel, FoundServer, detect
-from qianda.models.errors import ConfigurationError, QiandaError, ServerUnreachable
+from qianda.models.errors import ConfigurationError, NoServer, QiandaError, ServerUnreachable
 from qianda.models.family import find_family
 from qianda.models.http import is_silence, open_http
 from qianda.models.ollama import look
@@ -46,6 +46,7 @@ class Endpoint:
         num_ctx: the window that Ollama is asked for, None where its own is large enough.
         fingerprint: changes with the model behind the name, as far as the server lets on.
         demo: the labelled demo model, not a Qwen.
+        found: nobody named the server, it answered on this machine.
         engine: the embedded engine, to be closed after use.
         transport: answers in the place of the network.
     """
@@ -59,6 +60,7 @@ class Endpoint:
     num_ctx: int | None = None
     fingerprint: str = field(default="", repr=False)
     demo: bool = False
+    found: bool = False
     engine: EmbeddedServer | None = None
     transport: httpx2.AsyncBaseTransport | None = field(default=None, repr=False)
 
@@ -125,7 +127,7 @@ async def resolve(
         best = next((server for server in found if _wished(server, wish)), None) or _best(found, wanted)
         wished = _wished(best, wish)
         why = f"it answers on this machine ({best.url}){_AGENTS_MODEL if wished else ''}"
-        return await _measured(http, _pick(best, wished or wanted, why, None))
+        return await _measured(http, replace(_pick(best, wished or wanted, why, None), found=True))
     url = base_url(chosen)
     key = _sendable(api_key) or config.key_for(chosen) or config.key_for(url)
     there = await _ask_named(http, url, key, expected=named_kind(chosen), patient=wanted is not None)
@@ -300,20 +302,20 @@ def _need_embedded(model: str | None, *, download: bool) -> None:
     """See that the embedded engine can stand in where no model server is.
 
     Raises:
-        ServerUnreachable: it cannot.
+        NoServer: it cannot.
     """
     from qianda.models import embedded
 
     start = "Start one and name it with --server"
     if model not in (None, "demo", embedded.DEMO_MODEL):
-        raise ServerUnreachable(f"No model server answers on this machine, so there is no {model!r}", cure=start)
+        raise NoServer(f"No model server answers on this machine, so there is no {model!r}", cure=start)
     if not embedded.available():
-        raise ServerUnreachable(
+        raise NoServer(
             "No model server answers on this machine, and the embedded engine is not installed",
             cure=f"{start}, or: pip install 'qianda[local]'",
         )
     if not download and not embedded.weights_present():
-        raise ServerUnreachable(
+        raise NoServer(
             "No model server answers on this machine, and the demo model is not here yet",
             cure=f"{start}, or fetch the demo model: qianda models pull demo",
         )
