@@ -1,8 +1,9 @@
-"""The status line: one row with the model, the state and the keys that matter now."""
+"""The status line: one row with what goes on, the model, what it costs, the mode, the folder, and the keys that matter."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
 from textual.geometry import Region
@@ -14,27 +15,46 @@ from qianda.tui.transcript.blocks import duration
 from qianda.tui.transcript.rows import shorten, visible, width_of
 from qianda.tui.words import t
 
+if TYPE_CHECKING:
+    from qianda.models.messages import Usage
+
 FRAMES = "⠋⠙⠸⠴⠦⠇"
 FRAME_SECONDS = 1 / 3
 LEFT = 22
 """Columns that the keys of a pane leave to what goes on."""
 BUSY = ("Enter steers · Ctrl+Q queues · Esc stops", "Enter steers · Esc stops", "Esc stops")
 IDLE = ("Enter sends · F1 help · Ctrl+C twice quits", "F1 help · Ctrl+C twice quits", "F1 help")
+SHORT = 0.2
+"""Seconds of a reply under which its speed says nothing."""
 
 
 class StatusLine(Widget):
-    """One row. It redraws itself only while something runs, three times a second."""
+    """One row. It redraws itself only while something runs, three times a second.
+
+    Attributes:
+        model: its name and what it runs on, or "".
+        prices: the model's name in the table of prices, or "" where requests cost nothing that is known.
+        window: tokens that the model can take.
+        tokens: of the last request.
+        speed: tokens a second of the last reply, or 0.
+        spent: USD since the chat was opened.
+        mode: what tools may do unasked.
+        thinking: on, off, how much; "" where nobody said.
+        place: the folder and its branch.
+        waiting: messages that the model has not read.
+        queued: prompts for later.
+        hint: something said for a moment.
+        keys: what keys do in a pane, whole and shorter, or ().
+    """
 
     BLANK = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = ""
-        self.tokens = 0
+        self.model = self.prices = self.mode = self.thinking = self.place = self.hint = ""
         self.window: int | None = None
-        self.waiting = 0
-        self.queued = 0
-        self.hint = ""
+        self.tokens = self.waiting = self.queued = 0
+        self.speed = self.spent = 0.0
         self.keys: tuple[str, ...] = ()
         self._doing = ""
         self._since = 0.0
@@ -58,38 +78,69 @@ class StatusLine(Widget):
             self._ticker = None
         self.refresh()
 
-    def say(self, **fields: str | int | tuple[str, ...] | None) -> None:
-        """Set ``model``, ``window``, ``tokens``, ``waiting``, ``queued``, ``hint`` or ``keys``: what keys do in a pane, or ()."""
-        for name, value in fields.items():
+    def say(self, **attributes: Any) -> None:
+        """Set some of the attributes."""
+        for name, value in attributes.items():
             setattr(self, name, value)
+        self.refresh()
+
+    def count(self, request: Usage, seconds: float) -> None:
+        """A reply is there.
+
+        Args:
+            request: its tokens.
+            seconds: from its first piece to its last.
+        """
+        self.tokens = request.total_tokens
+        self.speed = request.output_tokens / seconds if seconds > SHORT else 0.0
+        if self.prices:
+            from qianda.models.catalog.prices import cost
+
+            self.spent += cost(request, self.prices) or 0.0
         self.refresh()
 
     def _tick(self) -> None:
         self._frame = (self._frame + 1) % len(FRAMES)
         self.refresh()
 
-    def line(self, width: int) -> str:
-        """What it says; the right part goes first when there is no room."""
-        parts = [visible(self.model) or "no model yet"]
-        if self.tokens:
-            window = f"/{self.window:,}" if self.window else ""
-            parts.append(f"{self.tokens:,}{window} tokens")
+    def _parts(self) -> list[str]:
+        """What there is to say, what matters most first."""
+        doing = ""
         if self._doing:
             seconds = time.monotonic() - self._since
-            clock = f" {duration(int(seconds))}" if seconds >= 1 else ""
-            parts.insert(0, f"{FRAMES[self._frame]} {self._doing}{clock}")
-        if self.waiting:
-            parts.append(f"{self.waiting} waiting to be read")
-        if self.queued:
-            parts.append(t("{count} queued", count=self.queued))
+            doing = f"{FRAMES[self._frame]} {self._doing}" + (f" {duration(int(seconds))}" if seconds >= 1 else "")
+        tokens = f"{self.tokens:,}" + (f"/{self.window:,}" if self.window else "") if self.tokens else ""
+        return [
+            doing,
+            visible(self.model) or t("no model yet"),
+            t("{number} waiting to be read", number=self.waiting) if self.waiting else "",
+            t("{number} queued", number=self.queued) if self.queued else "",
+            t("{tokens} tokens", tokens=tokens) if tokens else "",
+        ]
+
+    def _more(self) -> list[str]:
+        """What is said where there is room, likewise."""
+        return [
+            self.mode,
+            f"${self.spent:.4f}" if self.spent else "",
+            visible(self.place),
+            self.thinking,
+            t("{number} tokens/s", number=round(self.speed)) if self.speed else "",
+        ]
+
+    def line(self, width: int) -> str:
+        """What it says; what matters least goes first when there is no room."""
+        parts = [part for part in self._parts() if part]
         left = " " + " · ".join(parts)
-        room = width - width_of(left) - 2
         if self.hint or self.keys:  # matter more than what stands there all the time
             right = self.hint or next((text for text in self.keys if width_of(text) <= width - LEFT), "")
             left = shorten(left, max(width - width_of(right) - 2, 8))
         else:
-            keys = BUSY if self._doing else IDLE
-            right = next((text for text in keys if width_of(text) <= room), "")
+            keys = [t(text) for text in (BUSY if self._doing else IDLE)]
+            right = next((text for text in keys if width_of(text) <= width - width_of(left) - 2), "")
+        for part in filter(None, self._more()):
+            if width_of(left) + width_of(part) + 3 <= width - width_of(right) - 2:
+                left += f" · {part}"
         gap = width - width_of(left) - width_of(right) - 1
         return left + " " * gap + right if gap > 0 else shorten(left, width)
 
