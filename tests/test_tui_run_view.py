@@ -457,6 +457,10 @@ async def test_thoughts_stay_open_once_they_were_all_opened() -> None:
         app.emit(ThinkingDelta, text="third")
         app.emit(TextDelta, text="z")
         assert all(app.block(ThinkingBlock, number).folded for number in range(3))
+        app.transcript.fold_all(ThinkingBlock)
+        earlier = restored_blocks((UserMessage("go"), AssistantMessage("Answer", reasoning="before")))
+        app.transcript.add(*earlier)
+        assert "  before" in app.rows()
 
 
 async def test_one_card_opens_by_a_key_and_shows_what_is_in_it() -> None:

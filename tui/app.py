@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from qianda.tui.chat import Chat
 from qianda.tui.commands import COMMANDS, LAST, Command
 from qianda.tui.pacing import paced_loop
+from qianda.tui.kept import keep, kept
 from qianda.tui.prompt.actions import PromptActions
 from qianda.tui.prompt.history import History
 from qianda.tui.screen import ChatScreen
@@ -78,6 +79,9 @@ class QiandaApp(PromptActions):
 
     def on_ready(self) -> None:
         """The first frame is out: what is heavy comes after a key that was waiting for it."""
+        chosen = kept()
+        look = self.chat_screen.transcript.stack.look
+        look.thinking, look.split = chosen.get("thinking") is True, chosen.get("columns") is True
         if self._first:
             self.chat.send(self._first)
         else:
@@ -165,6 +169,7 @@ class QiandaApp(PromptActions):
     def action_fold_thinking(self) -> None:
         """Ctrl+T."""
         self.chat_screen.transcript.fold_all(ThinkingBlock)
+        keep(thinking=self.chat_screen.transcript.stack.look.thinking)
 
     def action_fold_results(self) -> None:
         """Ctrl+O."""
@@ -177,6 +182,7 @@ class QiandaApp(PromptActions):
     def action_split_diffs(self) -> None:
         """Differences in two columns, or in one."""
         self.chat_screen.transcript.split_diffs()
+        keep(columns=self.chat_screen.transcript.stack.look.split)
 
     def action_page(self, direction: int) -> None:
         """Page keys scroll the transcript from the prompt."""

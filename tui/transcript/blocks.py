@@ -93,6 +93,9 @@ class Block:
         """The blocks that this one stands for, at least one: itself, unless it is lazy."""
         return [self]
 
+    def placed(self) -> None:
+        """It has its place in the stack, and its look."""
+
     def seen(self) -> None:
         """It is on the screen: the time for what is too dear for blocks that nobody looks at."""
 
@@ -194,9 +197,14 @@ class ThinkingBlock(Block):
         """It ended; folded unless the person chose otherwise."""
         if self.seconds is None:
             self.seconds = time.monotonic() - self.started if seconds is None else seconds
-            self.folded = self.folded if self.pinned else not self.look.thinking
+            self.placed()
             self._done_rows, self._rows_width = [], 0
             self.changed()
+
+    def placed(self) -> None:
+        """When it has ended: folded, unless the person wants it otherwise."""
+        if self.seconds is not None and not self.pinned:
+            self.folded = not self.look.thinking
 
     def toggle(self) -> list[Block]:
         """Fold or open, and leave it so when the thinking ends."""

@@ -38,6 +38,7 @@ class Stack:
     def push(self, block: Block) -> None:
         """Add a block at the end."""
         block.serial, block.look = self._next, self.look
+        block.placed()
         # A lazy block leaves serials free for the blocks that it becomes, at most one for each line.
         self._next += block.lines + 2 if block.lazy else 1
         self.blocks.append(block)
