@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from qianda.agents.resources import Resources
 from qianda.agents.resumed import Resumed
 from qianda.agents.run import Run
 from qianda.models.errors import JournalError, LimitReached, QiandaError, ToolError
-from qianda.models.events import ApprovalAsked, Event, QuestionAsked, RunFinished, RunStarted, UsageReported
+from qianda.models.events import ApprovalAsked, Event, QuestionAsked, RunStarted, UsageReported
 from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.permissions import ApprovalRequest, Decision
@@ -156,18 +155,13 @@ class Inner(Run[Any]):
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Give out an event, in the stream of the outermost run."""
-        if self._watched and not self._ended and kind not in (ApprovalAsked, QuestionAsked):  # which the parent asks
-            root: Run[Any] = self.parent
-            while isinstance(root, Inner):
-                root = root.parent
+        if kind not in (ApprovalAsked, QuestionAsked):  # which the parent asks
             if kind is RunStarted:
                 fields["call_id"] = self.context_of_call.call_id
-            event = kind(run_id=self.id, parent_run_id=self.parent.id, seq=self._seq, time=time.time(), **fields)
-            if not root._ended:  # noqa: SLF001 - of the same class
-                root._events.append(event)  # noqa: SLF001 - of the same class
-                root._wake.set()  # noqa: SLF001 - of the same class
-            self._seq += 1
-            self._ended = kind is RunFinished
+            super().emit(kind, parent_run_id=self.parent.id, **fields)
+
+    def _finished(self) -> None:
+        self._over = True  # the stream is the outermost run's
 
     @cached_property
     def origins(self) -> Origins:
@@ -273,6 +267,7 @@ def _child(agent: Agent[Any], name: str, task: str, context: Context) -> Inner:
         child = Inner(agent, task, history=(), context=run.context, watched=watched, journal=journal)
         child.id = run_id
     child.parent, child.outer, child.name, child.context_of_call = run, resources, name, context
+    child.stream = run.stream
     own, outer = agent.limits, resources.limits
     bounds = {name: _least(getattr(own, name), getattr(outer, name)) for name in _BOUNDS}
     child.limits = replace(own, depth=_least(own.depth, outer.depth and outer.depth - 1), **bounds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from qianda.agents.conversation import valid_content, valid_text
 from qianda.agents.ending import Ending
+from qianda.agents.event_stream import EventStream
 from qianda.agents.journal import Journal, new_run_id
 from qianda.agents.limits import opening_cost
 from qianda.agents.loop import run_loop
@@ -60,6 +60,7 @@ class Run(Generic[T]):
         self.usage = Usage()
         self.cost: float | None = None
         self.plan: Plan | None = None
+        self.shorten = False  # the conversation, before the first reply, although there may be room
         self.plan_changed = False  # by this run: else it is the session's
         self.history = tuple(history)
         self.conversation: list[Message] = list(history)
@@ -72,8 +73,7 @@ class Run(Generic[T]):
         self.session = session
         self._journal = journal
         self._watched = watched
-        self._events: deque[Event] = deque()
-        self._wake = asyncio.Event()
+        self.stream = EventStream()
         self._seq = 0
         self._steering: list[Content] = []
         self._task: asyncio.Task[None] | None = None
@@ -108,14 +108,9 @@ class Run(Generic[T]):
     async def __anext__(self) -> Event:
         self._read = True
         self.questions.give_up()
-        while not self._events:
-            if self._task is None:
-                raise RuntimeError("A run's events are read inside `async with agent.stream(…) as run:`")
-            if self._over:
-                raise StopAsyncIteration
-            self._wake.clear()
-            await self._wake.wait()
-        event = self._events.popleft()
+        if self._task is None:
+            raise RuntimeError("A run's events are read inside `async with agent.stream(…) as run:`")
+        event = await self.stream.next()
         self.questions.show(event)
         return event
 
@@ -240,10 +235,9 @@ class Run(Generic[T]):
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Give out an event; costs nothing when nobody watches."""
         if self._watched and not self._ended:
-            self._events.append(kind(run_id=self.id, seq=self._seq, time=time.time(), **fields))
+            self.stream.put(kind(run_id=self.id, seq=self._seq, time=time.time(), **fields))
             self._seq += 1
             self._ended = kind is RunFinished  # always the last, whatever a tool's leftovers still have to say
-            self._wake.set()
 
     def show(self, pieces: Sequence[Piece]) -> None:
         """Give out the pieces of a reply."""
@@ -329,8 +323,11 @@ class Run(Generic[T]):
         except Exception as error:  # opening failed; raised where the result is asked for
             self._ending.fail(error)
         finally:
-            self._over = True
-            self._wake.set()
+            self._finished()
+
+    def _finished(self) -> None:
+        self._over = True
+        self.stream.close()
 
     async def _work(self, resources: Resources) -> None:
         self._resources = resources
