@@ -30,7 +30,7 @@ from qianda.agents.kept import RecordedTexts
 from qianda.agents.resources import Resources
 from qianda.agents.summary import file_notes, summarise
 from qianda.models.errors import ContextTooLong
-from qianda.models.events import Compacted
+from qianda.models.events import Compacted, Notice
 from qianda.models.messages import NO_USAGE, AssistantMessage, Message, Usage, UserMessage
 from qianda.models.reply import Reply
 from qianda.models.wire import tool_body
@@ -81,7 +81,11 @@ class ContextWindow:
             if turn in self._recorded[1]:
                 return
         if self._tight():
-            await self._compact()
+            await self._compact(self._limit)
+        elif self._run.shorten and turn == 0:
+            self._size = self._estimated()
+            if not await self._compact(self._size - self._measure().total(self._run.messages) // 2):
+                self._run.emit(Notice, text="The conversation cannot be made shorter: all of it is recent")
 
     def note(self, usage: Usage) -> None:
         """Take in what the server said of the last prompt; the reply is not in the conversation yet."""
@@ -107,7 +111,7 @@ class ContextWindow:
         size = error.prompt or max(self._size, (error.window or 0) + 1)
         self._client.window = error.window or min(size, self._client.window or size) * 9 // 10
         self._size, self._known, self._reply, self._covered = size, size, 0, len(self._run.conversation)
-        if self._number >= ATTEMPTS or not await self._compact():
+        if self._number >= ATTEMPTS or not await self._compact(self._limit):
             raise error
 
     # Sizes.
@@ -193,9 +197,8 @@ class ContextWindow:
     def _key(self) -> str:
         return f"turn/{self._turn}/compaction/{self._number}"
 
-    async def _compact(self) -> bool:
-        """Make the conversation shorter; whether there was something to do."""
-        limit = self._limit
+    async def _compact(self, limit: int | None) -> bool:
+        """Make the conversation so much shorter that the prompt has so many tokens; whether that was possible."""
         assert limit is not None
         measure, messages = self._measure(), self._run.messages
         planned = plan(messages, measure, before=self._size, limit=limit)

@@ -34,6 +34,7 @@ class Session(Generic[T]):
         self.name = name
         self._agent = agent
         self._journal = journal
+        self._shorten = False
         self._read()
 
     def _read(self) -> None:
@@ -120,6 +121,10 @@ class Session(Generic[T]):
         self._read()
         return rewound
 
+    def compact(self) -> None:
+        """Have the conversation made shorter before the next reply, although there may be room."""
+        self._shorten = True
+
     def _check_idle(self) -> None:
         if self._run is not None and self._run.going_on:
             raise ConfigurationError("A run of this session is still going on", cure="Wait for it, or steer it")
@@ -138,4 +143,5 @@ class Session(Generic[T]):
             watched=watched,
         )
         self._run.plan = plan
+        self._run.shorten, self._shorten = self._shorten, False
         return self._run

@@ -97,6 +97,9 @@ class FakeConversation:
         self.runs.append(FakeRun(prompt))
         return self.runs[-1]
 
+    def compact(self) -> None:
+        raise NotImplementedError
+
     def resume(self) -> FakeRun:
         return self.stream("")
 

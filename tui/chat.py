@@ -247,6 +247,13 @@ class Chat:
         else:
             self._begin(self._conversation.resume, Draft(""))
 
+    def compact(self) -> str:
+        """Have the conversation made shorter; what comes of that, for the person."""
+        if self._conversation is None:
+            return t("There is no model yet")
+        self._conversation.compact()
+        return t("The conversation is made shorter before your next prompt is answered")
+
     def say(self, text: str) -> None:
         """A line from the program; also what the agent says while it opens."""
         block = NoticeBlock(text)

@@ -46,6 +46,8 @@ COMMANDS = (
     Command("sessions", "earlier conversations", "sessions:SessionsScreen", ("f2",), "F2", group=CONVERSATION),
     Command("rewind", "back to an earlier prompt, with files or without", "rewind:RewindScreen", group=CONVERSATION),
     Command("resume", "go on with a run that was interrupted", "action:resume", group=CONVERSATION),
+    Command("compact", "make the conversation shorter", "action:compact", group=CONVERSATION),
+    Command("context", "what fills the model's window", "context:ContextScreen", ("f10",), "F10", group=LOOK),
     Command("plan", "the plan, and plan mode", "plan:PlanScreen", ("f6",), "F6", group=LOOK),
     Command("changes", "files that were changed, and undo", "changes:ChangesScreen", ("f7",), "F7", group=LOOK),
     Command("trace", "what happened, step by step", "trace:TraceScreen", ("f9",), "F9", group=LOOK),
@@ -56,6 +58,8 @@ COMMANDS = (
     Command("help", "every key and command", "help:HelpScreen", ("f1",), "F1"),
     Command("palette", "find a command by some letters of it", "palette:PaletteScreen", ("ctrl+p",), "Ctrl+P"),
     Command("", "copy the selection; twice: leave", "action:interrupt", ("ctrl+c",), "Ctrl+C"),
+    Command("connect", "find or name a model server", "first_run:ConnectScreen", group=SETTINGS),
+    Command("trust", "what this folder brings, and trusting it", "trust:TrustScreen", group=SETTINGS),
     Command("", "look for a model again", "action:open_again", ("ctrl+r",), "Ctrl+R"),
     Command("quit", "leave", "action:leave"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,10 @@ class Conversation(Protocol):
         """The plan that the next run goes on with."""
         ...
 
+    def compact(self) -> None:
+        """Have the conversation made shorter before the next reply."""
+        ...
+
     def resume(self) -> ChatRun:
         """Go on with the last run, which was interrupted."""
         ...
@@ -95,6 +99,7 @@ class Changes:
     Args:
         server: name or address.
         model: its name there.
+        api_key: the server's, where the person typed one.
         thinking: on or off.
         permissions: what tools may do unasked.
         plan: the model plans first.
@@ -102,6 +107,7 @@ class Changes:
 
     server: str | None = None
     model: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     thinking: bool | None = None
     permissions: PermissionMode | None = None
     plan: bool | None = None

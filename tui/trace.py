@@ -63,6 +63,7 @@ class Trace:
         steps: what is kept, the oldest first.
         runs: the ids of all runs that were seen, in their order.
         plan: the plan as it stands, or None where there was none.
+        tokens: of the last prompt and its reply, as the server counted them; 0 where it did not.
         watchers: called after each step that is new or has changed.
     """
 
@@ -75,6 +76,7 @@ class Trace:
         self.steps: deque[Step] = deque()
         self.runs: dict[str, None] = {}
         self.plan: Plan | None = None
+        self.tokens = 0
         self._size = 0
         self._calls: dict[tuple[str, str], Step] = {}
         self._begun: dict[str, float] = {}  # when each run's request began, as far as one can see
@@ -93,6 +95,8 @@ class Trace:
         if isinstance(event, (ApprovalAsked, CallFinished, CallFailed, CallDenied)):
             self._follow(event)
         elif isinstance(event, UsageReported):
+            if event.parent_run_id is None:
+                self.tokens = event.request.total_tokens
             begun = self._begun.get(run, event.time)
             self._keep(Step(event, event.time - begun, self._first.pop(run, event.time) - begun))
         else:

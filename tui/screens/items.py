@@ -113,7 +113,7 @@ class ItemList(ScrollView, can_focus=True):
         for item in items:
             last = self._lines[-1] if self._lines else None
             if grouped and item.group and not (isinstance(last, Item) and last.group == item.group):
-                self._lines += ["", item.group] if self._lines else [item.group]
+                self._lines.append(item.group)
             self._lines.append(item)
         keys = [item.key for item in items] if before is not None else []
         self.at = keys.index(before.key) if before is not None and before.key in keys else 0
