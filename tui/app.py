@@ -192,6 +192,10 @@ class QiandaApp(PromptActions):
         """Ctrl+R."""
         self.chat.open()
 
+    def action_compact(self) -> None:
+        """Have the conversation made shorter."""
+        self.chat.say(self.chat.compact())
+
     def action_resume(self) -> None:
         """Go on with a run that was interrupted."""
         self.chat.resume()
