@@ -38,6 +38,7 @@ from qianda.tui.transcript.call_text import STREAMING
 from qianda.tui.transcript.calls import LIVE_KEPT, CallBlock
 from qianda.tui.transcript.changes import made
 from qianda.tui.transcript.child_run import ChildRun
+from qianda.tui.transcript.images import image_blocks
 from qianda.tui.transcript.plan_block import PlanBlock
 from qianda.tui.transcript.restored import call_blocks
 from qianda.tui.transcript.view import Transcript
@@ -61,6 +62,7 @@ class RunView:
         self._answer: AnswerStream | None = None
         self._writing: dict[int, CallBlock] = {}
         self._calls: dict[str, CallBlock] = {}
+        self._first = 0.0  # when the current reply began
         self._turn: int | None = None  # blocks there were when the current reply began
         self._held: list[Block] = []
         self._plan: PlanBlock | None = None
@@ -143,7 +145,7 @@ class RunView:
             if not text.strip():
                 return
             self._close()
-            self._begin()
+            self._begin(event)
             self._thinking = ThinkingBlock()
             self._transcript.add(self._thinking)
             self._status.busy(t("thinking"))
@@ -156,14 +158,15 @@ class RunView:
             if not text.strip():
                 return
             self._close()
-            self._begin()
+            self._begin(event)
             self._answer = AnswerStream()
             self._status.busy(t("answering"))
         self._transcript.feed(self._answer, text)
 
-    def _begin(self) -> None:
+    def _begin(self, event: Event) -> None:
         """The first piece of a reply."""
         if self._turn is None:
+            self._first = event.time
             self._drop_writing()
             self._turn = len(self._transcript.stack.blocks)
 
@@ -183,7 +186,7 @@ class RunView:
         block = self._writing.get(event.index)
         if block is None:
             self._close()
-            self._begin()
+            self._begin(event)
             block = self._writing[event.index] = CallBlock(event.name)
             self._add_call(block)
             self._status.busy(t("writing a call"))
@@ -236,6 +239,7 @@ class RunView:
         text = content_text(event.content)
         self._change(event.call_id, lambda block: block.finish(text, event.seconds, replayed=event.replayed))
         block = self._calls.get(event.call_id)
+        self._transcript.add(*image_blocks(event.content))
         if event.name == "plan" and block is not None and self._plan_moved:
             self._transcript.remove_blocks([block])  # the checklist says it all
         elif event.step and block is not None:
@@ -289,11 +293,12 @@ class RunView:
             self._close()
             self._transcript.add(UserBlock(content_text(event.content), steering=True))
             self._status.say(waiting=max(self._status.waiting - 1, 0))
+        self._transcript.add(*image_blocks(event.content))
 
     def _count(self, event: UsageReported) -> None:
         self._close()
         self._turn = None
-        self._status.say(tokens=event.request.total_tokens)
+        self._status.count(event.request, event.time - self._first)
 
     def _void(self) -> None:
         """What this turn said so far does not count."""

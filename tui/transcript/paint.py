@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.style import Style
 from textual.strip import Strip
 
@@ -116,7 +116,7 @@ class Painter:
         self._strips: dict[tuple[int, bool | None], tuple[Row, Strip]] = {}
 
     def style(self, names: str) -> Style:
-        """The terminal style of style names; ``link=URL``, ``@toggle=SERIAL`` and ``@copy=SERIAL`` can be clicked."""
+        """The terminal style of style names; ``link=URL``, ``@toggle=SERIAL``, ``@copy=SERIAL`` can be clicked."""
         style = self._styles.get(names)
         if style is None:
             style = self.base
@@ -126,11 +126,14 @@ class Painter:
                 elif name.startswith("link="):
                     url = name[5:]
                     style += Style(link=url) + Style.from_meta({"@click": ("open_link", (url,))})
+                elif name.startswith("pixel="):
+                    upper, _, lower = name[6:].partition(",")
+                    style += Style(color=f"#{upper}", bgcolor=f"#{lower}" if lower else None)
                 elif name.startswith("@toggle="):
                     style += Style.from_meta({"@click": ("toggle_block", (int(name[8:]),))})
                 elif name.startswith("@copy="):
                     style += Style.from_meta({"@click": ("copy_block", (int(name[6:]),))})
-            if len(self._styles) > 2000:  # links and serials make it grow
+            if len(self._styles) > 5000:  # links, serials and pixels make it grow
                 self._styles = {"": self.base}
             self._styles[names] = style
         return style
@@ -184,6 +187,11 @@ class Painter:
                     segments.append(Segment(piece, style + frame.highlight if chosen else style))
             position += len(text)
         return self._pad(segments, row, frame.width, thumb)
+
+    @staticmethod
+    def with_data(strip: Strip, data: str) -> Strip:
+        """The strip, and behind it what the terminal gets and does not show, such as an image."""
+        return Strip([*strip, Segment(data, None, ((ControlType.CURSOR_FORWARD, 0),))], strip.cell_length)
 
     def offsets(self, row: Row, key: int) -> Strip:
         """The row for finding out what the mouse points at."""

@@ -11,6 +11,7 @@ from qianda.tui.transcript.blocks import Block, ThinkingBlock, UserBlock
 from qianda.tui.transcript.call_group import CallGroup
 from qianda.tui.transcript.call_text import QUIET, read_arguments
 from qianda.tui.transcript.calls import CallBlock
+from qianda.tui.transcript.images import image_blocks
 from qianda.tui.transcript.plan_block import PlanBlock
 
 _NOT_ACCEPTED = "The user does not accept"
@@ -43,7 +44,7 @@ def restored_blocks(messages: Sequence[Message]) -> list[Block]:
     plan: PlanBlock | None = None
     for message in messages:
         if isinstance(message, UserMessage):
-            blocks.append(UserBlock(content_text(message.content)))
+            blocks += [UserBlock(content_text(message.content)), *image_blocks(message.content)]
             plan = None
         if not isinstance(message, AssistantMessage):
             continue
@@ -73,6 +74,7 @@ def restored_blocks(messages: Sequence[Message]) -> list[Block]:
             else:
                 block.stop("")
             blocks += call_blocks(block, blocks[-1] if blocks else None)
+            blocks += image_blocks(result.content) if result is not None else []
     return blocks
 
 

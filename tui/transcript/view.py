@@ -23,6 +23,7 @@ from qianda.tui.transcript.answer import AnswerStream
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock
 from qianda.tui.transcript.calls import CallBlock, Card
 from qianda.tui.transcript.chunk_blocks import code_at, last_code
+from qianda.tui.transcript.images import ImageBlock
 from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Frame, Painter, scrollbar
 from qianda.tui.transcript.selection import row_key, selected_text
 from qianda.tui.transcript.stack import Stack
@@ -355,9 +356,10 @@ class Transcript(ScrollView, can_focus=False):
         top = self.scroll_offset.y
         selection = self.text_selection
         frame = Frame(width, scrollbar(self.stack.total, top, height), self.selection_style)
+        window = list(self.stack.window(top + crop.y, crop.height))
         rows = [
             (row, selection.get_span(row_key(block, number)) if selection is not None else None)
-            for block, number, row in self.stack.window(top + crop.y, crop.height)
+            for block, number, row in window
         ]
         strips = painter.strips(rows, crop.y, crop.height, frame, whole=crop.height == height)
         if line_filters := self.get_line_filters():
@@ -366,6 +368,8 @@ class Transcript(ScrollView, can_focus=False):
                 strips = [strip.apply_filter(line_filter, background) for strip in strips]
         if crop.width != width:
             strips = [strip.crop(crop.x, crop.x + crop.width) for strip in strips]
+        if strips and (data := "".join(block.take_data() for block, _, _ in window if isinstance(block, ImageBlock))):
+            strips[0] = painter.with_data(strips[0], data)
         self._paint_cost = time.perf_counter() - started
         return strips
 
