@@ -433,6 +433,12 @@ async def test_questions_of_tools_become_forms_choices_or_a_clear_text(tmp_path:
             assert "Ask it in your answer" in server.requests[5]["messages"][-1]["content"]
 
 
+def all_gone(folder: Path) -> bool:
+    """Whether the servers that wrote their ids into a folder have ended."""
+    started = [int(file.name.removeprefix("pid-")) for file in folder.glob("pid-*")]
+    return started != [] and not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+
 async def test_the_editors_mcp_servers_are_connected_and_their_questions_asked(tmp_path: Path) -> None:
     env = [EnvVariable(name="PIDS", value=str(tmp_path))]
     fixture = str(Path(__file__).parent / "fixtures/mcp/server.py")
@@ -450,6 +456,7 @@ async def test_the_editors_mcp_servers_are_connected_and_their_questions_asked(t
     assert "mine" in editor.forms[0][0]
     assert [call["status"] for call in editor.calls()] == ["completed", "completed"]
     assert "hi" in editor.calls()[0]["content"][0]["content"]["text"]
+    assert all_gone(tmp_path)
 
 
 async def test_an_agent_that_works_for_another_is_seen_and_asked_for(tmp_path: Path) -> None:
@@ -471,6 +478,7 @@ async def test_an_agent_that_works_for_another_is_seen_and_asked_for(tmp_path: P
     ((asked, _),) = editor.asked
     assert (asked.tool_call_id, asked.content[0].new_text) == (written["tool_call_id"], "1")
     assert "the agent hand" in asked.content[1].content.text
+    assert len(editor.of("usage_update")) == 2  # of its own context, not the other's
     assert editor.text() == "All done."
 
 

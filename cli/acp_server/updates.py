@@ -93,7 +93,8 @@ class Screen:
                 await self.plan(event.plan)
             case events.UsageReported():
                 self._channel = ""
-                if self._window:
+                # While calls run it is what an agent that works for this one has used of its own context.
+                if self._window and all(call.over for call in self._calls.values()):
                     cost = None if run.cost is None else Cost(amount=self._spent + run.cost, currency="USD")
                     used = event.request.total_tokens
                     await self._send(
@@ -191,7 +192,7 @@ class Screen:
             case events.CallDenied():
                 call.title = f"⊘ Denied: {call.title}"
                 why = said(f"⊘ Denied {_WHO[event.by]}: {clean(event.reason)}")
-                await self.update(call, "failed", why, described=True)
+                await self.update(call, "failed", why)
             case _:
                 pass
 
@@ -204,25 +205,19 @@ class Screen:
         if begun is None:
             await self._begin(call, "in_progress")
         else:
-            await self.update(call, "in_progress", described=True)
+            await self.update(call, "in_progress")
 
     async def _begin(self, call: ShownCall, status: ToolCallStatus, content: list[Shown] | None = None) -> None:
-        update = start_tool_call(
-            call.id, call.title, kind=call.kind, status=status, content=content, locations=call.files
-        )
-        await self._send(update.model_copy(update={"raw_input": call.given or None}))
+        about: dict[str, Any] = {"kind": call.kind, "locations": call.files, "raw_input": call.given or None}
+        await self._send(start_tool_call(call.id, call.title, status=status, content=content, **about))
 
-    async def update(
-        self, call: ShownCall, status: ToolCallStatus, content: list[Shown] | None = None, *, described: bool = False
-    ) -> None:
+    async def update(self, call: ShownCall, status: ToolCallStatus, content: list[Shown] | None = None) -> None:
         """Show how far a call is; with ``content``, what stands under it from now on."""
         call.over = status in ("completed", "failed")
-        about = (
-            {"title": call.title, "kind": call.kind, "locations": call.files, "raw_input": call.given}
-            if described
-            else {}
-        )
-        await self._send(update_tool_call(call.id, status=status, content=content).model_copy(update=about))
+        about: dict[str, Any] = {"title": call.title, "kind": call.kind, "locations": call.files}
+        if content is None:
+            about["raw_input"] = call.given
+        await self._send(update_tool_call(call.id, status=status, content=content, **about))
 
     async def asked(self, question: ApprovalRequest | Question) -> ShownCall:
         """Wait until what came before a question is shown; the call that it is about."""
