@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from importlib import import_module
+from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -111,7 +112,9 @@ class QiandaApp(PromptActions):
         module, _, name = command.does.partition(":")
         if module == "action":
             action = getattr(self, f"action_{name}")
-            action(argument) if command.takes else action()
+            made = action(argument) if command.takes else action()
+            if isawaitable(made):
+                self.run_worker(made)
             return
         if isinstance(self.screen, ModalScreen):  # which waits for an answer
             return
