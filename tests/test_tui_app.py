@@ -779,7 +779,9 @@ def snapshot_script(
     *steps: Callable[[Person], Coroutine[Any, Any, None]],
 ) -> tuple[QiandaApp, Callable[[Pilot[Any]], Coroutine[Any, Any, None]]]:
     agent = FakeAgent()
-    app = QiandaApp(agent.open)
+    workspace = Path.cwd() / "project"
+    workspace.mkdir()
+    app = QiandaApp(agent.open, workspace=workspace)
 
     async def play(pilot: Pilot[Any]) -> None:
         person = Person(app, pilot, agent)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qianda.models.errors import QiandaError
 from qianda.tui.conversation import Changes, new_session_name
 from qianda.tui.panes.queue import PaneQueue
+from qianda.tui.place import place_of
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
@@ -146,7 +147,12 @@ class Chat:
     def _opened(self, endpoint: Endpoint, conversation: Conversation) -> None:
         self._before = None
         label = [endpoint.model, endpoint.kind.title, *(["demo model"] if endpoint.demo else [])]
-        self._status.say(model=" · ".join(label), window=endpoint.window)
+        self._status.say(
+            model=" · ".join(label),
+            window=endpoint.window,
+            prices=endpoint.model if endpoint.kind.is_model_studio else "",
+        )
+        self.settled()
         self._status.idle()
         if self._restore:
             from qianda.tui.transcript.restored import restored_blocks
@@ -165,6 +171,13 @@ class Chat:
         if self._run is not None:
             self._run.cancel()
         if self._conversation is None and self._open_task is not None:
+    def settled(self) -> None:
+        """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""
+        if self.agent is not None:
+            mode = t(self.agent.permissions.mode) + (" · " + t("plan first") if self.changes.plan else "")
+            thinking = {None: "", True: t("thinking"), False: t("no thinking")}[self.changes.thinking]
+            self._status.say(mode=mode, thinking=thinking, place=place_of(self.workspace))
+
             self._open_task.cancel()
         if self.shell is not None:
             self.shell.stop()
@@ -320,3 +333,5 @@ class Chat:
     def _answered(self, call_id: str) -> None:
         if self._view is not None:
             self._view.answered(call_id)
+            self.settled()
+        self.welcome.ended(which)

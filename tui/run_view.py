@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +63,7 @@ class RunView:
         self._answer: AnswerStream | None = None
         self._writing: dict[int, CallBlock] = {}
         self._calls: dict[str, CallBlock] = {}
-        self._first = 0.0  # when the current reply began
+        self._first = time.time()  # when the current reply began
         self._turn: int | None = None  # blocks there were when the current reply began
         self._held: list[Block] = []
         self._plan: PlanBlock | None = None
@@ -304,6 +305,7 @@ class RunView:
         """What this turn said so far does not count."""
         if self._turn is not None:
             self._transcript.cut_to(self._turn)
+        self._first = event.time
             self._thinking = self._answer = None
             self._writing.clear()
 

@@ -1,4 +1,4 @@
-"""The status line: one row with what goes on, the model, what it costs, the mode, the folder, and the keys that matter."""
+"""The status line: one row with what goes on, the model, tokens and cost, mode, folder, and the keys that matter."""
 
 from __future__ import annotations
 
