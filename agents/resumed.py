@@ -12,6 +12,7 @@ import orjson
 from qianda.agents.conversation import gone_on, history_of, read_content
 from qianda.agents.journal import Journal, Record, read_back
 from qianda.agents.journal_forks import copy_run, cut
+from qianda.agents.plan import INSTRUCTIONS
 from qianda.agents.resources import Resources
 from qianda.agents.result import T
 from qianda.agents.run import Run
@@ -69,6 +70,14 @@ class Resumed(Run[T]):
         """Give out an event, but none of what was given out before."""
         if not self._quiet or kind in (RunStarted, RunFinished):
             super().emit(kind, **fields)
+
+    def _start(self, resources: Resources) -> None:
+        if self._plan_mode and not resources.plan:  # it was in plan mode before
+            from qianda.tools.builtin.plan import plan
+
+            resources.add_tools([plan])
+            resources.instructions = f"{resources.instructions}\n\n{INSTRUCTIONS}".strip()
+        super()._start(resources)
 
     def _note_start(self, resources: Resources) -> None:
         self._plan_mode |= resources.plan  # whoever resumes it has not accepted the plan by that

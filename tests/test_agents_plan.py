@@ -308,8 +308,10 @@ async def test_plan_mode_holds_in_a_run_that_is_resumed_without_it(tmp_path: Pat
         run = agent(server, tools=files(), plan=True, ask=nobody, **options).stream("go")
         await events_of(run)
     async with ScriptedServer(write("early.txt"), "No.", "No.", "No.") as server:
-        resumed = agent(server, tools=[plan_tool, *files()], **options).resume(run.id)
+        resumed = agent(server, tools=files(), **options).resume(run.id)
         events = await events_of(resumed)
+    assert "until the user has accepted your plan" in server.requests[0]["messages"][0]["content"]
+    assert "plan" in [tool["function"]["name"] for tool in server.requests[0]["tools"]]
     assert names(folder) == []
     assert [event.name for event in events if isinstance(event, CallDenied)] == ["write_file"]
 
