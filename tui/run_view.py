@@ -110,7 +110,7 @@ class RunView:
             if (parent := self._children.get(parent_id)) is not None:
                 run, block = parent[0].begin(event), parent[1]
             elif (found := self._calls.get(event.call_id)) is not None:
-                run, block = ChildRun(event), found
+                run, block = ChildRun(), found
                 block.child = run
             else:
                 return
@@ -238,7 +238,7 @@ class RunView:
 
     def _finish_call(self, event: CallFinished) -> None:
         text = content_text(event.content)
-        self._change(event.call_id, lambda block: block.finish(text, event.seconds, replayed=event.replayed))
+        self._end(event.call_id, lambda block: block.finish(text, event.seconds, replayed=event.replayed))
         block = self._calls.get(event.call_id)
         self._transcript.add(*image_blocks(event.content))
         if event.name == "plan" and block is not None and self._plan_moved:
@@ -247,7 +247,6 @@ class RunView:
             task = asyncio.create_task(self._look(block, event.run_id, event.step))
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
-        self._status.busy(t("waiting for the model"))
 
     async def _look(self, block: CallBlock, run_id: str, step: int) -> None:
         """Find out what a call changed, and show it."""
@@ -257,12 +256,16 @@ class RunView:
             self._transcript.update_block(block)
 
     def _fail_call(self, event: CallFailed) -> None:
-        self._change(event.call_id, lambda block: block.fail(event.error, event.seconds))
-        self._status.busy(t("waiting for the model"))
+        self._end(event.call_id, lambda block: block.fail(event.error, event.seconds))
 
     def _deny_call(self, event: CallDenied) -> None:
-        self._change(event.call_id, lambda block: block.deny(event.reason, event.by))
-        self._status.busy(t("waiting for the model"))
+        self._end(event.call_id, lambda block: block.deny(event.reason, event.by))
+
+    def _end(self, call_id: str, change: Callable[[CallBlock], None]) -> None:
+        """A call is over; others that began beside it may go on."""
+        self._change(call_id, change)
+        running = next((block.name for block in self._calls.values() if block.going), None)
+        self._status.busy(t("running {name}", name=running) if running else t("waiting for the model"))
 
     def _change(self, call_id: str, change: Callable[[CallBlock], None]) -> None:
         self._transcript.flush()
@@ -297,6 +300,8 @@ class RunView:
         self._transcript.add(*image_blocks(event.content))
 
     def _count(self, event: UsageReported) -> None:
+        if any(block.going for block in self._calls.values()):
+            return  # of an agent at work: its window is another one
         self._close()
         self._turn = None
         self._status.count(event.request, event.time - self._first)
@@ -381,7 +386,7 @@ class RunView:
     def _interrupt(self) -> None:
         """Calls that never came to an end must not look as if they went on."""
         for block in self._calls.values():
-            if block.state in ("running", "asking"):
+            if block.going:
                 asked = block.state == "asking"
                 unknown = t("It was interrupted; whether it took effect is unknown.")
                 block.stop(t("It was not run.") if asked else unknown)

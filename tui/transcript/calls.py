@@ -130,6 +130,11 @@ class CallBlock(Card):
         self.move(outcome)
 
     @property
+    def going(self) -> bool:
+        """Whether the call has begun and not ended."""
+        return self.state in ("running", "asking")
+
+    @property
     def hidden(self) -> bool:
         """Whether the line of its group stands for it."""
         return self.group is not None and self.group.active and self.group.folded and self.state == "done"
@@ -145,8 +150,7 @@ class CallBlock(Card):
             told = told_by_difference(values or {}) if diffs else []
             rows += self._arguments(width, {*told, *(whole_in_line(values or {}) if whole else ())})
         if self.child is not None:
-            running = self.state in ("running", "asking")
-            rows += self.child.rows(width, running=running, whole=not self.folded)
+            rows += self.child.rows(width, running=self.going, whole=not self.folded)
         text = self.text.strip("\n")
         match self.state:
             case "failed" | "denied" | "stopped":
@@ -204,8 +208,7 @@ class CallBlock(Card):
         tail: list[Run] = [(" · ", f"call-note {click}"), *count_runs(changed, click)] if changed.hunks else []
         used = self.child.note if self.child else ""
         mended = t("mended") if self.mended else ""
-        notes = [used, self.note if not (used and self.state == "done") else "", mended]
-        tail += [(f" · {note}", f"call-note {click}") for note in notes if note]
+        tail += [(f" · {note}", f"call-note {click}") for note in (used, self.note, mended) if note]
         space = width - sum(width_of(text) for text, _ in (*runs, *tail)) - 1
         wanted = call_line(self.arguments, values, writing=state == "writing")
         line = shorten(wanted, space) if space > 3 else ""

@@ -57,18 +57,12 @@ class ChildCall:
 class ChildRun:
     """One agent at work.
 
-    Args:
-        event: its first.
-
     Attributes:
         tokens: that it has used so far.
-        seconds: since it began.
     """
 
-    def __init__(self, event: Event) -> None:
-        self._started = event.time
+    def __init__(self) -> None:
         self.tokens = 0
-        self.seconds = 0.0
         self._doing: str = t("waiting for the model")
         self._said = ""
         self._troubles: list[str] = []
@@ -76,14 +70,13 @@ class ChildRun:
 
     def begin(self, event: RunStarted) -> ChildRun:
         """An agent that this one gave a task to."""
-        child = ChildRun(event)
+        child = ChildRun()
         if (call := self._calls.get(event.call_id)) is not None:
             call.child = child
         return child
 
     def take(self, event: Event) -> bool:
         """Note an event; whether anything about it shows."""
-        self.seconds = max(event.time - self._started, 0.0)
         match event:
             case ThinkingDelta():
                 return self._do(t("thinking"))
@@ -116,9 +109,8 @@ class ChildRun:
 
     @property
     def note(self) -> str:
-        """What it has used, in a few words."""
-        used = t("{count} tokens", count=f"{self.tokens:,}") if self.tokens else ""
-        return " · ".join(filter(None, (used, duration(self.seconds) if self.seconds else "")))
+        """What it has used so far, in a few words."""
+        return t("{count} tokens", count=f"{self.tokens:,}") if self.tokens else ""
 
     def rows(self, width: int, *, running: bool, whole: bool, gutter: str = "") -> list[Row]:
         """Its calls a line each, what went wrong, and what it does now.
@@ -142,14 +134,15 @@ class ChildRun:
             rows += self._call_rows(call, width, gutter, running=running, whole=whole)
         for trouble in self._troubles:
             rows += flow_text(f"✗ {trouble}", width, "call-failed-text", prefix=gutter + BAR, prefix_style="call-note")
-        if running:
+        if running and not any(call.mark == "◐" for call in shown):
             said = self._said.rstrip().rpartition("\n")[2]
             now = f"{self._doing}: {visible(said)}" if said else visible(self._doing)
             rows.append(_row([(gutter + BAR, "call-note"), (f"◐ {now}", "call-running")], width))
         return rows
 
     def _call_rows(self, call: ChildCall, width: int, gutter: str, *, running: bool, whole: bool) -> list[Row]:
-        note = f" · {call.child.note}" if call.child and call.child.note else f" · {call.note}" if call.note else ""
+        used = call.child.note if call.child else ""
+        note = "".join(f" · {text}" for text in (used, call.note) if text)
         name = visible(call.name)
         space = width - width_of(gutter + BAR + name + note) - 3
         line = f" {shorten(call.line, space)}" if call.line and space > 3 else ""
