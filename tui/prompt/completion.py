@@ -67,7 +67,9 @@ class Completion:
         """The prompts that have all the words, the newest first."""
         words = text.lower().split()
         found = [
-            draft for draft in reversed(self._editor.sent.entries) if all(word in draft.text.lower() for word in words)
+            draft
+            for draft in reversed(self._editor.sent.entries)
+            if all(word in draft.text.lower() for word in words) and not draft.text.startswith("/history")
         ]
         return [_earlier(draft, self._editor) for draft in found[:MOST_FOUND]]
 

@@ -75,6 +75,7 @@ class PromptArea(TextArea):
         )
         self.cursor_blink = False
         self.popup = popup
+        popup.clicked = self._clicked
         self.sent = History(Path.cwd(), record=lambda: False)
         self.attached: dict[str, Attached] = {}
         self.queued = False
@@ -115,7 +116,8 @@ class PromptArea(TextArea):
 
     def attach(self, value: Attached, *, image: bool = False) -> None:
         """A label at the cursor for a file or a long text."""
-        label = label_of(value, self.attached, image=image)
+        known = [label for label, there in self.attached.items() if label not in self.text and there == value]
+        label = known[0] if known else label_of(value, self.attached, image=image)
         self.attached[label] = value
         self.insert(label, maintain_selection_offset=False)
 
@@ -209,7 +211,7 @@ class PromptArea(TextArea):
             self.show(draft)
             self.popup.close()
 
-    def on_popup_chosen(self) -> None:
+    def _clicked(self) -> None:
         """A click in the list is as good as Enter."""
         if self.popup.current is not None:
             self._take(self.popup.current, "enter")

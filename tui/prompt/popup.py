@@ -9,7 +9,6 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual import events
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -47,21 +46,19 @@ class Popup(Widget):
     Attributes:
         items: what there is to choose from; nothing while it is closed.
         at: the marked one.
-        word: where in the prompt the word stands, start and end, and the word as it was when these were found.
+        word: what they are for.
+        clicked: called when a row was clicked, which is marked then.
     """
 
     BLANK = True
     COMPONENT_CLASSES: ClassVar[set[str]] = {"popup--marked", "popup--detail"}
-
-    @dataclass
-    class Chosen(Message):
-        """A row was clicked."""
 
     def __init__(self) -> None:
         super().__init__()
         self.items: Sequence[Suggestion] = ()
         self.at = 0
         self.word: object = None
+        self.clicked: Callable[[], None] = lambda: None
         self._top = 0
         self.display = False
 
@@ -105,7 +102,7 @@ class Popup(Widget):
         event.stop()
         if self._top + event.y < len(self.items):
             self.at = self._top + event.y
-            self.post_message(self.Chosen())
+            self.clicked()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Wheel."""
