@@ -16,8 +16,8 @@ from textual.screen import ModalScreen
 
 from qianda.tui.chat import Chat
 from qianda.tui.commands import COMMANDS, LAST, Command
-from qianda.tui.pacing import paced_loop
 from qianda.tui.kept import keep, kept
+from qianda.tui.pacing import paced_loop
 from qianda.tui.prompt.actions import PromptActions
 from qianda.tui.prompt.history import History
 from qianda.tui.screen import ChatScreen
@@ -193,7 +193,7 @@ class QiandaApp(PromptActions):
 
     def action_open_again(self) -> None:
         """Ctrl+R."""
-        self.chat.open()
+        self.call_later(self.chat.open_again)
 
     def action_compact(self) -> None:
         """Have the conversation made shorter."""

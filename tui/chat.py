@@ -18,6 +18,7 @@ from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
 from qianda.tui.trace import Trace
 from qianda.tui.transcript.blocks import NoticeBlock
+from qianda.tui.welcome import Welcome
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ CLOSE_SECONDS = 3.0
 """How long a run and the agent may take to close when the program is left."""
 EVENTS_AT_ONCE = 256
 """Events shown before keys get their turn."""
-DEMO = (
-    "This is a demo model, not a Qwen: fine for a first look, and often wrong. "
-    "Connect a real one: qianda --server URL, or see qianda doctor"
-)
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +82,13 @@ class Chat:
         self._view: RunView | None = None
         self._noticed: set[str] = set()
         self.panes = PaneQueue(screen, self._answered)
+        self.welcome = Welcome(self, screen)
 
     # The agent
 
     def open(self) -> None:
         """Look for a model, unless there is one or that is going on."""
+        self.welcome.look()
         if self._conversation is None and (self._open_task is None or self._open_task.done()):
             self._open_task = asyncio.create_task(self._keep_open())
 
@@ -116,7 +115,7 @@ class Chat:
     def _failed(self, error: Exception) -> None:
         before, self._before = self._before, None
         if before is None:
-            self._explain(error, t("Ctrl+R tries again"))
+            self._explain(error, self.welcome.failed(error))
             return
         self._explain(error, t("Nothing is changed"))
         self.changes = before
@@ -131,9 +130,17 @@ class Chat:
         if self._run is not None:
             self.say(t("Stop the run first: Esc"))
             return
+        if "server" in changes:
+            changes = {"api_key": None, **changes}  # a key belongs to its server
         self._before, self.changes = self.changes, replace(self.changes, **changes)
         await self._shut()
         self.open()
+
+    async def open_again(self) -> None:
+        """Open the agent anew: another server may answer, or the folder be trusted."""
+        if self._run is None:
+            await self._shut()
+            self.open()
 
     async def _shut(self) -> None:
         """Close the agent, so that another can be opened."""
@@ -161,16 +168,9 @@ class Chat:
             waiting = self.outbox.early_blocks
             self._transcript.remove_blocks(waiting)
             self._transcript.add(*restored_blocks(conversation.messages), *waiting)
-        if endpoint.demo:
-            self.say(DEMO)
+        self.welcome.opened(endpoint)
         self.outbox.opened()
 
-    async def close(self) -> None:
-        """Stop the run and close the agent, so that nothing is lost and no process stays behind."""
-        self._leaving.set()
-        if self._run is not None:
-            self._run.cancel()
-        if self._conversation is None and self._open_task is not None:
     def settled(self) -> None:
         """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""
         if self.agent is not None:
@@ -178,6 +178,12 @@ class Chat:
             thinking = {None: "", True: t("thinking"), False: t("no thinking")}[self.changes.thinking]
             self._status.say(mode=mode, thinking=thinking, place=place_of(self.workspace))
 
+    async def close(self) -> None:
+        """Stop the run and close the agent, so that nothing is lost and no process stays behind."""
+        self._leaving.set()
+        if self._run is not None:
+            self._run.cancel()
+        if self._conversation is None and self._open_task is not None:
             self._open_task.cancel()
         if self.shell is not None:
             self.shell.stop()
@@ -306,7 +312,7 @@ class Chat:
         from qianda.tui.run_view import RunView
 
         self._view = view = RunView(self._transcript, self._status, self._noticed)
-        reason = ""
+        reason = which = ""
         shown = 0
         try:
             async with run:
@@ -316,7 +322,7 @@ class Chat:
                     if isinstance(event, InputReceived) and event.steering:
                         self.outbox.read()
                     elif isinstance(event, RunFinished) and event.parent_run_id is None:
-                        reason = event.reason
+                        reason, which = event.reason, event.which
                     view.show(event)
                     shown += 1
                     if shown % EVENTS_AT_ONCE == 0:
@@ -328,10 +334,10 @@ class Chat:
             view.close()
             self._run = self._view = None
             self._status.idle()
+            self.settled()
+        self.welcome.ended(which)
         self.outbox.ended(reason, draft, leaving=self._leaving.is_set())
 
     def _answered(self, call_id: str) -> None:
         if self._view is not None:
             self._view.answered(call_id)
-            self.settled()
-        self.welcome.ended(which)

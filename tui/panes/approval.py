@@ -98,7 +98,7 @@ class ApprovalPane(AskingPane):
         deny_all: says no to this call and to all that wait behind it.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f4", "whole", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+f", "whole", show=False)]
     first = "no"
 
     def __init__(
@@ -124,11 +124,11 @@ class ApprovalPane(AskingPane):
             return (t("Enter says no, with the reason · Esc goes back"), t("Esc goes back"))
         if self._page == "rule":
             return (t("Up/Down choose · Enter answers · Esc goes back"), t("Esc goes back"))
-        whole = t("F4 shows the difference whole") if self.diff else t("F4 shows it whole")
+        whole = t("Ctrl+F shows the difference whole") if self.diff else t("Ctrl+F shows it whole")
         return (
             f"{t('Up/Down choose · Enter answers')} · {whole} · {t('Esc stops the run')}",
             f"{t('Up/Down, Enter')} · {whole} · {t('Esc stops')}",
-            f"{t('Up/Down, Enter')} · {t('F4 whole')} · {t('Esc stops')}",
+            f"{t('Up/Down, Enter')} · {t('Ctrl+F whole')} · {t('Esc stops')}",
             t("Esc stops"),
         )
 
@@ -207,7 +207,7 @@ class ApprovalPane(AskingPane):
         return Rows(lambda width: flow_text(rule, width, "call-name") + flow_text(told, width, "call-note"))
 
     def action_whole(self) -> None:
-        """F4: the call, or its difference, on the whole screen."""
+        """Ctrl+F: the call, or its difference, on the whole screen."""
         from qianda.tui.screens.diff import DiffScreen
 
         title = t("Run {name}?", name=visible(self.request.name))

@@ -31,6 +31,7 @@ class PaneQueue:
         self._answered = answered
         self._one_at_a_time = asyncio.Lock()
         self._pane: AskingPane | None = None
+        self._beside: AskingPane | None = None
         self._approvals: list[tuple[ApprovalPane, asyncio.Future[Decision]]] = []
         self._done = 0  # approvals, since none waited
 
@@ -77,6 +78,12 @@ class PaneQueue:
         """Esc: a step back in the pane; whether there was one."""
         return self._pane is not None and self._pane.back()
 
+    def show_beside(self, pane: AskingPane) -> None:
+        """A pane above the prompt, which stays; it goes when something has to be answered."""
+        if self._pane is None:
+            self._beside = pane
+            self._screen.pane.mount(pane, before=0)
+
     async def _shown(self, pane: AskingPane, answer: asyncio.Future[T]) -> T:
         """A pane in the prompt's place, until it has its answer."""
         screen = self._screen
@@ -85,6 +92,9 @@ class PaneQueue:
                 return answer.result()
             self._count()
             self._pane = pane
+            if self._beside is not None:
+                await self._beside.remove()
+                self._beside = None
             screen.editor.display = False
             try:
                 await screen.pane.mount(pane)

@@ -34,7 +34,7 @@ class DiffScreen(Screen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,f4", "close", show=False),
+        Binding("escape,q,ctrl+f", "close", show=False),
         Binding("n,right", "change(1)", show=False),
         Binding("p,left", "change(-1)", show=False),
         Binding("s", "split", show=False),
