@@ -830,12 +830,7 @@ async def show_approval(person: Person) -> None:
     person.chat.status.idle()
 
 
-async def show_help(person: Person) -> None:
-    await person.pilot.press("f1")
-    await person.sees("stop the run")
-
-
-@pytest.mark.parametrize("step", [show_markdown, show_calls, show_approval, show_help])
+@pytest.mark.parametrize("step", [show_markdown, show_calls, show_approval])
 def test_picture(step: Callable[[Person], Coroutine[Any, Any, None]], snap_compare: Any) -> None:
     app, play = snapshot_script(step)
     assert snap_compare(app, terminal_size=(80, 24), run_before=play)
