@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 import time
 import tracemalloc
 from itertools import pairwise
@@ -153,6 +154,26 @@ async def test_much_output_neither_stalls_nor_fills_the_memory(tmp_path: Path) -
     assert len(text) < 20_500
     assert shown < 400_000
     assert peak < 10_000_000
+
+
+async def test_of_what_prints_on_and_on_a_little_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["qianda.tools.builtin.shell"], "_LONGEST_PROGRESS", 5)
+    monkeypatch.setattr(sys.modules["qianda.tools.builtin.shell"], "_SIGN_OF_LIFE", 2)
+    told: list[str] = []
+    go, command = tmp_path / "go", "printf 12345; read x < go; printf 6789"
+    os.mkfifo(go)
+
+    def progress(text: str) -> None:
+        told.append(text)
+        if len(told) == 1:
+            go.write_text("\n")
+
+    for seconds in (1000.0, 0.0):
+        monkeypatch.setattr(sys.modules["qianda.tools.builtin.shell"], "_SIGN_EVERY", seconds)
+        async with asyncio.timeout(30):
+            await call(tmp_path, command, Context(workspace=tmp_path, progress=progress))
+        assert told == (["12345"] if seconds else ["12345", "89"])
+        told.clear()
 
 
 async def test_bad_commands(tmp_path: Path) -> None:

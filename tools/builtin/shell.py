@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from qianda.tools.workspace import is_inside, resolve, shown
 
 _LONGEST_OUTPUT = 1_000_000  # characters that are kept; what the model does not get at once it reads by page
 _LONGEST_PROGRESS = 200_000  # characters of output shown while it runs
+_SIGN_OF_LIFE, _SIGN_EVERY = 500, 1.0  # characters of what comes behind them, and after how many seconds
 _LONGEST_RUN = 600
 _FIRST_WORDS = 1.0  # seconds in which a command in the background may fail or say that it is ready
 _GRACE = 1.0  # seconds between asking a process to end and ending it
@@ -121,12 +123,14 @@ async def _run(child: Child, output: Output, context: Context, seconds: int) -> 
     """Read along until the command has ended or its time is over; how it ended."""
 
     async def read() -> None:
-        shown = 0
+        left, told = _LONGEST_PROGRESS, 0.0
         while chunk := await child.output.read(_CHUNK):
             text = output.add(chunk)
-            if text and shown < _LONGEST_PROGRESS:
-                context.progress(text)
-            shown += len(text)
+            now = time.monotonic()
+            if text and (left > 0 or now - told > _SIGN_EVERY):  # of what prints without end, a sign of life
+                context.progress(text if left > 0 else text[-_SIGN_OF_LIFE:])
+                told = now
+            left -= len(text)
         output.add(b"", final=True)
 
     reading = asyncio.create_task(read())
