@@ -101,7 +101,7 @@ def test_a_first_session(terminal: Terminal, tmp_path: Path) -> None:
         terminal.sees("qwen3-8b")
         terminal.type("Multiply the price by 3", "Enter")
         asked = terminal.sees("Run write_file?")
-        assert "content: 42" in asked
+        assert re.search(r"\+ 42$", asked, re.MULTILINE)
         assert not (tmp_path / "result.txt").exists()
         terminal.type("", "Down", "Down", "Enter")
         screen = terminal.sees("It is 42, and result.txt holds it.")
