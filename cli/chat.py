@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from qianda.cli.opening import Choices, Notify, load_settings, open_agent, open_workspace
 from qianda.cli.terminal import is_terminal
-from qianda.models.errors import ConfigurationError
+from qianda.models.errors import ConfigurationError, QiandaError
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
@@ -51,7 +52,10 @@ def chat(choices: Choices | None = None, *, session: str | None = None, plain: b
             given = {name: value for name, value in asdict(changes).items() if value is not None}
             return await open_agent(replace(chosen, **given), stack=stack, notify=notify, approve=approve, ask=ask)
 
+        @cache
         def recorded() -> bool:
-            return load_settings(chosen.workspace).record if chosen.record is None else chosen.record
+            with suppress(QiandaError):  # what is wrong with the settings is said when the agent opens
+                return load_settings(chosen.workspace).record if chosen.record is None else chosen.record
+            return False
 
         return run_tui(opened, session=session, workspace=chosen.workspace, record=recorded)

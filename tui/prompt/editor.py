@@ -41,6 +41,7 @@ class PromptArea(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "previous", show=False),
         Binding("down", "next", show=False),
+        Binding("shift+tab", "app.mode", show=False),
         Binding("pageup", "app.page(-1)", show=False),
         Binding("pagedown", "app.page(1)", show=False),
         Binding("ctrl+d", "end_of_input", show=False),

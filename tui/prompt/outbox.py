@@ -39,6 +39,7 @@ class Outbox:
         self._queue: list[Draft] = []
         self.outputs: list[CommandOutput] = []
         self._preparing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()  # a task needs a reference
         self._reading: tuple[Draft, UserBlock] | None = None
 
     @property
@@ -73,7 +74,12 @@ class Outbox:
         """There is a model."""
         if self._early:
             early, self._early = self._early, []
-            self._start(joined(draft for draft, _ in early), early[-1][1])
+            draft, block = joined(draft for draft, _ in early) if len(early) > 1 else early[0][0], early[-1][1]
+            if len(early) > 1:
+                self._screen.transcript.remove_blocks(block for _, block in early[:-1])
+                block.say(draft.whole)
+                self._screen.transcript.update_block(block)
+            self._start(draft, block)
 
     def _start(self, draft: Draft, block: UserBlock) -> None:
         self._prepare(draft, block, lambda content: self._chat.start(content, draft))
@@ -87,6 +93,8 @@ class Outbox:
             self._reading = draft, block
             self._screen.status.busy(t("reading what the prompt mentions"))
         self._preparing = asyncio.create_task(self._read(draft, block, then))
+        self._tasks.add(self._preparing)
+        self._preparing.add_done_callback(self._tasks.discard)
 
     async def _read(self, draft: Draft, block: UserBlock | None, then: Callable[[Content], None]) -> None:
         from qianda.tui.prompt.mentions import content_of
@@ -103,8 +111,11 @@ class Outbox:
         for problem in problems:
             self._chat.say(problem)
         if block is None:
-            if draft in self._unread:  # else the run was over before: it becomes the next prompt
+            if draft in self._unread:
                 then(content)
+            else:  # the run was over before: it is the next prompt already
+                self.outputs = [*outputs, *self.outputs]
+                self.show()
             return
         self._reading = None
         block.say(content_text(content))
