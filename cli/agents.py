@@ -10,7 +10,7 @@ import typer
 
 from qianda.agents.definition import AgentDefinition
 from qianda.agents.library import find_agent, list_agents
-from qianda.agents.loading import agent_limits, agent_rules, instructions, remembered
+from qianda.agents.loading import agent_limits, agent_rules, instructions, lowered, remembered
 from qianda.cli.exits import DONE, complain
 from qianda.cli.opening import Choices, chosen_rules, load_settings
 from qianda.cli.terminal import Terminal, clean, width
@@ -67,7 +67,8 @@ def _lines(value: object) -> list[str]:
 
 
 def _gets(agent: AgentDefinition, workspace: Path) -> dict[str, Any]:
-    rules, refused = agent_rules(agent, chosen_rules(Choices(workspace=workspace), load_settings(workspace)))
+    config = load_settings(workspace)
+    rules, refused = agent_rules(agent, chosen_rules(Choices(workspace=workspace), config))
     wishes = agent.wishes
     tools = [
         name if python_file(name) else ", ".join(tool.name for tool in tools_named(name, agent.path.parent))
@@ -87,7 +88,7 @@ def _gets(agent: AgentDefinition, workspace: Path) -> dict[str, Any]:
         "sampling": _set(agent.sampling),
         "permissions": rules.mode,
         "rules": [rule.described for rule in rules.parsed],
-        "limits": _set(agent_limits(agent, None)),
+        "limits": _set(agent_limits(lowered(agent, config.limits), None)),
         "refused": refused,
         "memory": remembered("", workspace)[2] if agent.memory else [],
         "instructions": instructions(agent, workspace),

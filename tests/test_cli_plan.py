@@ -113,7 +113,7 @@ def test_a_run_goes_on_in_plan_mode(run: Run, capsys: pytest.CaptureFixture[str]
     assert not Path("early.txt").exists()
 
 
-def test_limits_of_the_settings_hold_and_options_win_over_them(run: Run) -> None:
+def test_limits_of_the_settings_hold_and_options_win_over_them(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     user_config_path().parent.mkdir(parents=True, exist_ok=True)
     user_config_path().write_text("[limits]\nturns = 2\n")
     own = user_config_path().with_name("agents") / "short.toml"
@@ -125,6 +125,9 @@ def test_limits_of_the_settings_hold_and_options_win_over_them(run: Run) -> None
         assert "limit of 1 turns" in run(server, "Go", "--agent", "short").err
         user_config_path().write_text("[limits]\ntokens = 9\n")
         assert "limit of 1 turns" in run(server, "Go", "--agent", "short").err
+    assert main(["agents", "show", "short", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["limits"]
+    assert (shown["turns"], shown["tokens"], shown["tool_calls"]) == (1, 9, 200)
 
 
 def test_nothing_is_recorded_where_the_settings_say_so(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
