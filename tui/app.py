@@ -144,6 +144,10 @@ class QiandaApp(PromptActions):
         """Open it in the browser."""
         self.open_url(message.url)
 
+    def on_transcript_code_copied(self, message: Transcript.CodeCopied) -> None:
+        """The word that copies code was clicked."""
+        self.action_copy_code(message.code)
+
     # Keys
 
     def action_stop(self) -> None:
@@ -181,6 +185,26 @@ class QiandaApp(PromptActions):
     def action_fold_card(self) -> None:
         """F8."""
         self.chat_screen.transcript.fold_lowest()
+
+    def action_copy_code(self, code: str = "") -> None:
+        """Ctrl+L: the code under the mouse, else the last."""
+        code = code or self.chat_screen.transcript.last_code
+        if code:
+            self.copy_to_clipboard(code)
+        self.hint(t("Copied {count} characters", count=len(code)) if code else t("There is no code yet"))
+
+    def action_find(self, text: str = "") -> None:
+        """Find a text in the transcript."""
+        if not self.chat_screen.transcript.find_text(text) and text:
+            self.hint(t("It is not there: {text}", text=text))
+
+    def action_find_next(self) -> None:
+        """Ctrl+N."""
+        self.chat_screen.transcript.find_next(-1)
+
+    def action_find_after(self) -> None:
+        """Alt+N."""
+        self.chat_screen.transcript.find_next(1)
 
     def action_split_diffs(self) -> None:
         """Differences in two columns, or in one."""

@@ -104,7 +104,7 @@ class Stack:
         self._kept.clear()
         self._invalidate(0)
         if before:
-            self._expand(index)
+            self.expand(index)
             height = self._exact(index)
             self.top = (index, min(row * height // before, max(height - 1, 0)))
 
@@ -152,7 +152,7 @@ class Stack:
         index, row = self.top
         row -= rows
         while row < 0 and index > 0:
-            index += self._expand(index - 1)
+            index += self.expand(index - 1)
             if index > 0:
                 index -= 1
                 row += self._exact(index)
@@ -163,7 +163,7 @@ class Stack:
         index, row = self.top
         row += rows
         while index < len(self.blocks):
-            self._expand(index)
+            self.expand(index)
             height = self._exact(index)
             if row < height or index == len(self.blocks) - 1:
                 row = min(row, max(height - 1, 0))
@@ -180,17 +180,17 @@ class Stack:
         """Lay out from the anchor down; whether that fills a window of this height."""
         index, row = self.top
         if index < len(self.blocks):
-            self._expand(index)
+            self.expand(index)
             row = min(row, max(self._exact(index) - 1, 0))
             self.top = (index, row)
         missing = height + row
         while index < len(self.blocks) and missing > 0:
-            self._expand(index)
+            self.expand(index)
             missing -= self._exact(index)
             index += 1
         return missing <= 0
 
-    def _expand(self, index: int) -> int:
+    def expand(self, index: int) -> int:
         """Put the blocks of a lazy block in its place; how many more there are now."""
         lazy = self.blocks[index]
         if not lazy.lazy:

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from rich.style import Style
-from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Offset, Region
 from textual.message import Message
-from textual.reactive import Reactive
-from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
-from textual.widget import Widget
 
 from qianda.tui.transcript.answer import AnswerStream
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock
@@ -25,22 +21,19 @@ from qianda.tui.transcript.calls import CallBlock, Card
 from qianda.tui.transcript.chunk_blocks import code_at, last_code
 from qianda.tui.transcript.images import ImageBlock
 from qianda.tui.transcript.paint import COMPONENTS, PREFIX, Frame, Painter, scrollbar
+from qianda.tui.transcript.scrolling import Scroller
+from qianda.tui.transcript.search import Search
 from qianda.tui.transcript.selection import row_key, selected_text
 from qianda.tui.transcript.stack import Stack
 
 FASTEST = 0.05
 """Seconds between flushes at least."""
-WHEEL_ROWS = 3
 
 Target = ThinkingBlock | AnswerStream | CallBlock
 
 
-class Transcript(ScrollView, can_focus=False):
-    """Everything that was said and done, as one widget that draws its own lines.
-
-    Attributes:
-        follow: whether the window stays at the end while text arrives.
-    """
+class Transcript(Scroller, can_focus=False):
+    """Everything that was said and done, as one widget that draws its own lines."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {PREFIX + name for name in COMPONENTS}
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,13 +55,11 @@ class Transcript(ScrollView, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = Stack()
-        self.follow = True
+        self.search = Search()
         self._pending: list[tuple[Target, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flush_cost = self._paint_cost = 0.0
         self._painter: Painter | None = None
-        self._dragging = False
 
     # Putting things in
 
@@ -157,95 +148,6 @@ class Transcript(ScrollView, can_focus=False):
         self.follow = True
         self.settle()
 
-    # Moving
-
-    def settle(self) -> None:
-        """Lay out what is visible, and draw it."""
-        width, height = self.size
-        if width < 2 or height < 1:
-            return
-        self.stack.resize(width - 1)
-        top = self.stack.settle(height, follow=self.follow)
-        # Not through the reactive attributes: those would lay out the whole screen.
-        self.set_reactive(cast("Reactive[Size]", Widget.virtual_size), Size(width, self.stack.total))
-        self.set_reactive(Widget.scroll_y, float(top))
-        self.set_reactive(cast("Reactive[float]", Widget.scroll_target_y), float(top))
-        self.refresh()
-
-    def move(self, rows: int) -> None:
-        """Scroll by rows; at the end the window follows again."""
-        self.flush()
-        if rows < 0:
-            self.follow = False
-            self.stack.up(-rows)
-        else:
-            self.stack.down(rows)
-        self.settle()
-        self.follow = self.at_end
-
-    def go(self, y: int) -> None:
-        """Scroll to a row of the whole."""
-        self.follow = False
-        self.stack.jump(y)
-        self.settle()
-        self.follow = self.at_end
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the last row is visible."""
-        return self.stack.offset(self.stack.top[0]) + self.stack.top[1] + self.size.height >= self.stack.total
-
-    def action_page(self, direction: int) -> None:
-        """Scroll by a page."""
-        self.move(direction * max(self.size.height - 2, 1))
-
-    @property
-    def allow_vertical_scroll(self) -> bool:
-        """Without a stock scrollbar, Textual would take it for unscrollable."""
-        return not self._check_disabled()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Textual itself scrolls when a selection is dragged over the edge, or the window grew."""
-        if not self.stack.width or round(old_value) == round(new_value):
-            return
-        rows = round(new_value) - self.stack.offset(self.stack.top[0]) - self.stack.top[1]
-        if rows and (not self.follow or (rows < 0 and self.screen.selections)):
-            self.move(rows)
-
-    def on_resize(self) -> None:
-        """Another size: the anchor stays where it is."""
-        self.settle()
-
-    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        event.stop()
-        self.move(WHEEL_ROWS)
-
-    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        event.stop()
-        self.move(-WHEEL_ROWS)
-
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        """The last column is the scrollbar."""
-        if event.x == self.size.width - 1 and self.stack.total > self.size.height:
-            self._dragging = True
-            self.capture_mouse()
-            self._drag(event.y)
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag the thumb."""
-        if self._dragging:
-            self._drag(event.y)
-
-    def on_mouse_up(self) -> None:
-        """Let the thumb go."""
-        if self._dragging:
-            self._dragging = False
-            self.release_mouse()
-
-    def _drag(self, y: int) -> None:
-        height = self.size.height
-        self.go(round(y / max(height - 1, 1) * max(self.stack.total - height, 0)))
-
     # Folding and links
 
     def action_toggle_block(self, serial: int) -> None:
@@ -322,6 +224,26 @@ class Transcript(ScrollView, can_focus=False):
         if index is not None and (code := code_at(self.stack.blocks, index)) is not None:
             self.post_message(self.CodeCopied(code))
 
+    # Finding
+
+    def find_text(self, text: str) -> bool:
+        """Look for a text from the end on and mark it; "" takes the marks away. Whether it is there."""
+        self.search.text, self.search.place = text.lower(), None
+        found = self.find_next(-1)
+        self.refresh()
+        return found
+
+    def find_next(self, direction: int) -> bool:
+        """Show the next place of what is looked for: -1 towards the beginning, 1 towards the end."""
+        self.flush()
+        place = self.search.step(self.stack, direction)
+        if place is not None:
+            self.follow = False
+            self.stack.top = place
+            self.stack.up(self.size.height // 3)
+            self.settle()
+        return place is not None
+
     def action_open_link(self, url: str) -> None:
         """A link was clicked."""
         self.post_message(self.LinkClicked(url))
@@ -358,7 +280,10 @@ class Transcript(ScrollView, can_focus=False):
         frame = Frame(width, scrollbar(self.stack.total, top, height), self.selection_style)
         window = list(self.stack.window(top + crop.y, crop.height))
         rows = [
-            (row, selection.get_span(row_key(block, number)) if selection is not None else None)
+            (
+                self.search.marked(block.serial, number, row) if self.search.text else row,
+                selection.get_span(row_key(block, number)) if selection is not None else None,
+            )
             for block, number, row in window
         ]
         strips = painter.strips(rows, crop.y, crop.height, frame, whole=crop.height == height)
