@@ -259,8 +259,11 @@ async def test_a_proposed_plan_is_whole_and_says_that_it_waits() -> None:
         assert app.rows()[2] == ""
         assert app.rows()[3] == "Plan, waiting for your yes"
         assert sum("step number" in row for row in app.rows()) == 30
+        app.done("p", "plan", "The user does not accept the plan.")
+        assert app.rows()[1] == "Plan, not accepted"
+        app.call("q", "plan")
         app.emit(PlanChanged, plan=plan.begun())
-        assert app.rows()[3] == "Plan · 0 of 30 over"
+        assert app.rows()[1] == "Plan · 0 of 30 over"
 
 
 async def test_agents_at_work_are_nested_in_the_cards_of_their_calls() -> None:

@@ -241,6 +241,9 @@ class RunView:
         self._end(event.call_id, lambda block: block.finish(text, event.seconds, replayed=event.replayed))
         block = self._calls.get(event.call_id)
         self._transcript.add(*image_blocks(event.content))
+        if event.name == "plan" and self._plan is not None and self._plan.asked:
+            self._plan.answered()
+            self._transcript.update_block(self._plan)
         if event.name == "plan" and block is not None and self._plan_moved:
             self._transcript.remove_blocks([block])  # the checklist says it all
         elif event.step and block is not None:
@@ -359,7 +362,6 @@ class RunView:
             self._plan = PlanBlock(event.plan)
             self.hold(self._plan)
         else:
-            self._plan.asked = False
             self._plan.update(event.plan)
             self._transcript.update_block(self._plan)
 

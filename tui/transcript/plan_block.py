@@ -16,6 +16,7 @@ class PlanBlock(Block):
     Attributes:
         plan: as it stands.
         asked: it waits for the person's consent.
+        refused: it was not given.
     """
 
     keeps_end = True
@@ -23,11 +24,17 @@ class PlanBlock(Block):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
-        self.asked = False
+        self.asked = self.refused = False
 
     def update(self, plan: Plan) -> None:
         """The plan as it stands now."""
         self.plan = plan
+        self.asked = self.refused = False
+        self.changed()
+
+    def answered(self) -> None:
+        """The person has answered; an accepted plan has come already."""
+        self.refused, self.asked = self.asked, False
         self.changed()
 
     def _build(self, width: int) -> list[Row]:
@@ -35,6 +42,8 @@ class PlanBlock(Block):
         over = len(steps) - len(self.plan.open)
         if self.asked:
             title = t("Plan, waiting for your yes")
+        elif self.refused:
+            title = t("Plan, not accepted")
         else:
             title = t("Plan · {over} of {count} over", over=over, count=len(steps))
         rows = [Row(((title, "plan-title"),), width_of(title))]

@@ -66,7 +66,7 @@ def restored_blocks(messages: Sequence[Message]) -> list[Block]:
                     if plan is None:
                         plan = PlanBlock(changed)
                         blocks.append(plan)
-                    plan.plan = changed
+                    plan.plan, plan.refused = changed, text.startswith(_NOT_ACCEPTED)
                     continue
             block = CallBlock(call.name, call.arguments)
             if result is not None:
