@@ -308,12 +308,12 @@ class RunView:
         self._close()
         self._turn = None
         self._status.count(event.request, event.time - self._first)
+        self._first = event.time
 
     def _void(self) -> None:
         """What this turn said so far does not count."""
         if self._turn is not None:
             self._transcript.cut_to(self._turn)
-        self._first = event.time
             self._thinking = self._answer = None
             self._writing.clear()
 
