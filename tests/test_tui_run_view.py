@@ -36,7 +36,7 @@ from qianda.models.events import (
 from qianda.models.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from qianda.models.plan import Plan
 from qianda.testing import Call, ScriptedServer, Turn
-from qianda.tui import run_view
+from qianda.tui import call_view
 from qianda.tui.app import STYLES
 from qianda.tui.run_view import RunView
 from qianda.tui.status import StatusLine
@@ -145,7 +145,7 @@ async def test_what_prints_without_end_costs_little() -> None:
         for _ in range(160):
             app.emit(CallProgress, call_id="a", name="run_command", text="y" * 65_536)
         app.transcript.flush()
-        assert len(block._live) == run_view.LIVE_KEPT
+        assert len(block._live) == call_view.LIVE_KEPT
         app.done("a", "run_command", "line of output\n" * 700_000)
         assert app.rows()[-1].startswith("  └ line of output (+699,999 lines)")
         app.toggle()
@@ -185,7 +185,7 @@ async def test_what_an_edit_changed_shows_with_its_count() -> None:
 async def test_what_undo_keeps_shows_as_soon_as_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[int, tuple[Diff, ...]] = {1: (compare("one\ntwo\n", "one\n2\n", "old.txt"),)}
     kept[2] = (compare("a\n", "b\n", "a.py"), compare(None, "c\n", "c.py"))
-    monkeypatch.setattr(run_view, "made", lambda run_id, step: kept[step] if run_id == "run" else ())
+    monkeypatch.setattr(call_view, "made", lambda run_id, step: kept[step] if run_id == "run" else ())
     async with watched(width=121) as app:
         app.call("a", "write_file", '{"path": "old.txt", "content": "one\\n2\\n"}')
         app.done("a", "write_file", "Wrote 6 bytes to old.txt (replaced)", step=1)
@@ -392,7 +392,7 @@ async def test_a_limit_says_how_to_go_on() -> None:
 
 async def test_a_card_that_changes_elsewhere_does_not_move_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = (compare("".join(f"{n}\n" for n in range(30)), "", "a.txt"),)
-    monkeypatch.setattr(run_view, "made", lambda *_: changed)
+    monkeypatch.setattr(call_view, "made", lambda *_: changed)
     async with watched(height=12) as app:
         app.emit(PlanChanged, plan=Plan().revised(["one", "two"]).begun())
         app.call("a", "run_command", '{"command": "make"}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,22 +25,17 @@ from qianda.models.events import (
     QuestionAsked,
     Retrying,
     RunFinished,
-    RunStarted,
     TextDelta,
     ThinkingDelta,
     UsageReported,
 )
 from qianda.models.messages import content_text
+from qianda.tui.call_view import CallView
 from qianda.tui.status import StatusLine
 from qianda.tui.transcript.answer import AnswerStream
 from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock, UserBlock, duration
-from qianda.tui.transcript.call_text import STREAMING
-from qianda.tui.transcript.calls import LIVE_KEPT, CallBlock
-from qianda.tui.transcript.changes import made
-from qianda.tui.transcript.child_run import ChildRun
 from qianda.tui.transcript.images import image_blocks
 from qianda.tui.transcript.plan_block import PlanBlock
-from qianda.tui.transcript.restored import call_blocks
 from qianda.tui.transcript.view import Transcript
 from qianda.tui.words import t
 
@@ -61,28 +55,26 @@ class RunView:
         self._noticed = noticed
         self._thinking: ThinkingBlock | None = None
         self._answer: AnswerStream | None = None
-        self._writing: dict[int, CallBlock] = {}
-        self._calls: dict[str, CallBlock] = {}
+        self._calls = calls = CallView(transcript, status)
+        self.answered = calls.answered
         self._first = time.time()  # when the current reply began
         self._turn: int | None = None  # blocks there were when the current reply began
         self._held: list[Block] = []
         self._plan: PlanBlock | None = None
         self._plan_moved = False  # by the call of the tool that runs now
         self._retried: tuple[NoticeBlock, str] | None = None  # the last retry's line, and its cause
-        self._children: dict[str, tuple[ChildRun, CallBlock]] = {}  # by run
-        self._looking: set[asyncio.Task[None]] = set()  # for what calls changed
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ThinkingDelta: self._think,
             TextDelta: self._say,
             ArgumentsDelta: self._write_call,
             CallStarted: self._start_call,
-            CallRepaired: self._repair_call,
-            ApprovalAsked: self._ask,
+            CallRepaired: calls.repair,
+            ApprovalAsked: calls.ask,
             QuestionAsked: self._question,
-            CallProgress: self._progress,
+            CallProgress: calls.progress,
             CallFinished: self._finish_call,
-            CallFailed: self._fail_call,
-            CallDenied: self._deny_call,
+            CallFailed: calls.fail,
+            CallDenied: calls.deny,
             InputReceived: self._take_input,
             UsageReported: self._count,
             Retrying: self._retry,
@@ -98,37 +90,11 @@ class RunView:
     def show(self, event: Event) -> None:
         """Show one event."""
         if event.parent_run_id is not None:
-            self._show_child(event, event.parent_run_id)
+            self._calls.child(event, event.parent_run_id)
             return
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
-
-    def _show_child(self, event: Event, parent_id: str) -> None:
-        """Of an agent that works for a call of this run, or of another such agent."""
-        if isinstance(event, RunStarted):
-            if (parent := self._children.get(parent_id)) is not None:
-                run, block = parent[0].begin(event), parent[1]
-            elif (found := self._calls.get(event.call_id)) is not None:
-                run, block = ChildRun(), found
-                block.child = run
-            else:
-                return
-            self._children[event.run_id] = run, block
-            self._transcript.feed(block, "")
-        elif (child := self._children.get(event.run_id)) is not None and child[0].take(event):
-            self._transcript.feed(child[1], "")
-        if isinstance(event, CallStarted):
-            self._status.busy(t("an agent runs {name}", name=event.name))
-
-    def answered(self, call_id: str) -> None:
-        """The person decided about a call."""
-        block = self._calls.get(call_id)
-        if block is not None and block.state == "asking":
-            block.move("running")
-            self._transcript.update_block(block)
-        if block is not None:
-            self._status.busy(t("running {name}", name=block.name))
 
     def hold(self, block: Block) -> None:
         """A line of the program: shown at once, or after the text that is just being written."""
@@ -168,7 +134,7 @@ class RunView:
         """The first piece of a reply."""
         if self._turn is None:
             self._first = event.time
-            self._drop_writing()
+            self._calls.drop_writing()
             self._turn = len(self._transcript.stack.blocks)
 
     def _close(self) -> None:
@@ -181,117 +147,37 @@ class RunView:
             held, self._held = self._held, []
             self._transcript.add(*held)
 
-    # Calls
+    # Calls and the plan
 
     def _write_call(self, event: ArgumentsDelta) -> None:
-        block = self._writing.get(event.index)
-        if block is None:
+        if not self._calls.writes(event.index):
             self._close()
             self._begin(event)
-            block = self._writing[event.index] = CallBlock(event.name)
-            self._add_call(block)
-            self._status.busy(t("writing a call"))
-        elif event.name and not block.name:
-            block.name = event.name
-        self._transcript.feed(block, event.text)
+        self._calls.write(event)
 
     def _start_call(self, event: CallStarted) -> None:
         self._close()
-        self._transcript.flush()
         self._turn = None
-        index = next((index for index, block in sorted(self._writing.items()) if block.name == event.name), None)
-        if index is None:
-            block = CallBlock(event.name)
-            block.start(event.name, event.arguments)
-            self._add_call(block)
-        else:
-            block = self._writing.pop(index)
-            block.start(event.name, event.arguments)
-            self._transcript.update_block(block)
-        self._calls[event.call_id] = block
         self._plan_moved = False
-        self._status.busy(t("running {name}", name=event.name))
+        self._calls.start(event)
 
-    def _add_call(self, block: CallBlock) -> None:
-        self._transcript.flush()
-        blocks = self._transcript.stack.blocks
-        self._transcript.add(*call_blocks(block, blocks[-1] if blocks else None))
-
-    def _repair_call(self, event: CallRepaired) -> None:
-        self._change(event.call_id, lambda block: block.mend(event.reason))
-
-    def _ask(self, event: ApprovalAsked) -> None:
-        self._change(event.call_id, lambda block: block.move("asking"))
-        self._status.busy(t("waiting for your answer"))
+    def _finish_call(self, event: CallFinished) -> None:
+        self._calls.finish(event)
+        self._transcript.add(*image_blocks(event.content))
+        if event.name != "plan":
+            return
+        if self._plan is not None and self._plan.asked:
+            self._plan.answered()
+            self._transcript.update_block(self._plan)
+        if self._plan_moved:  # the checklist says it all
+            self._calls.remove(event.call_id)
 
     def _question(self, event: QuestionAsked) -> None:
         if event.name == "plan" and self._plan is not None:
             self._plan.asked = True
+            self._plan.changed()
             self._transcript.update_block(self._plan)
         self._status.busy(t("waiting for your answer"))
-
-    def _progress(self, event: CallProgress) -> None:
-        block = self._calls.get(event.call_id)
-        if block is not None:
-            line_end = "" if event.name in STREAMING or event.text.endswith("\n") else "\n"
-            self._transcript.feed(block, event.text[-LIVE_KEPT:] + line_end)
-
-    def _finish_call(self, event: CallFinished) -> None:
-        text = content_text(event.content)
-        self._end(event.call_id, lambda block: block.finish(text, event.seconds, replayed=event.replayed))
-        block = self._calls.get(event.call_id)
-        self._transcript.add(*image_blocks(event.content))
-        if event.name == "plan" and self._plan is not None and self._plan.asked:
-            self._plan.answered()
-            self._transcript.update_block(self._plan)
-        if event.name == "plan" and block is not None and self._plan_moved:
-            self._transcript.remove_blocks([block])  # the checklist says it all
-        elif event.step and block is not None:
-            task = asyncio.create_task(self._look(block, event.run_id, event.step))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
-
-    async def _look(self, block: CallBlock, run_id: str, step: int) -> None:
-        """Find out what a call changed, and show it."""
-        block.diffs = await asyncio.to_thread(made, run_id, step)
-        if block.diffs:
-            block.changed()
-            self._transcript.update_block(block)
-
-    def _fail_call(self, event: CallFailed) -> None:
-        self._end(event.call_id, lambda block: block.fail(event.error, event.seconds))
-
-    def _deny_call(self, event: CallDenied) -> None:
-        self._end(event.call_id, lambda block: block.deny(event.reason, event.by))
-
-    def _end(self, call_id: str, change: Callable[[CallBlock], None]) -> None:
-        """A call is over; others that began beside it may go on."""
-        self._change(call_id, change)
-        running = next((block.name for block in self._calls.values() if block.going), None)
-        self._status.busy(t("running {name}", name=running) if running else t("waiting for the model"))
-
-    def _change(self, call_id: str, change: Callable[[CallBlock], None]) -> None:
-        self._transcript.flush()
-        block = self._calls.get(call_id)
-        if block is not None:
-            grouped = block.group is not None and block.group.active
-            change(block)
-            self._transcript.update_block(block)
-            if block.group is not None and block.group.active:
-                for other in (block.group, *([] if grouped else block.group.members)):
-                    other.changed()
-                    self._transcript.update_block(other)
-
-    def _drop_writing(self) -> None:
-        """Calls that were begun and never came."""
-        if self._writing:
-            dropped: list[Block] = list(self._writing.values())
-            for block in self._writing.values():
-                if block.group is not None:
-                    block.group.members.remove(block)
-                    dropped += [] if block.group.members else [block.group]
-            self._transcript.remove_blocks(dropped)
-            self._writing.clear()
 
     # The run
 
@@ -303,7 +189,7 @@ class RunView:
         self._transcript.add(*image_blocks(event.content))
 
     def _count(self, event: UsageReported) -> None:
-        if any(block.going for block in self._calls.values()):
+        if self._calls.going:
             return  # of an agent at work: its window is another one
         self._close()
         self._turn = None
@@ -315,7 +201,7 @@ class RunView:
         if self._turn is not None:
             self._transcript.cut_to(self._turn)
             self._thinking = self._answer = None
-            self._writing.clear()
+            self._calls.forget_writing()
 
     def _retry(self, event: Retrying) -> None:
         if event.discard:
@@ -382,15 +268,5 @@ class RunView:
     def close(self) -> None:
         """The run is over, with or without its last event."""
         self._close()
-        self._drop_writing()
-        self._interrupt()
-
-    def _interrupt(self) -> None:
-        """Calls that never came to an end must not look as if they went on."""
-        for block in self._calls.values():
-            if block.going:
-                asked = block.state == "asking"
-                unknown = t("It was interrupted; whether it took effect is unknown.")
-                block.stop(t("It was not run.") if asked else unknown)
-                self._transcript.update_block(block)
-        self._calls.clear()
+        self._calls.drop_writing()
+        self._calls.interrupt()
