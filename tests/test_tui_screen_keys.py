@@ -16,6 +16,7 @@ from tui_person import Person, chatting
 from qianda.testing import Call, Turn
 from qianda.tools.builtin import read_file
 from qianda.tui.commands import COMMANDS, EDITOR_KEYS
+from qianda.tui.transcript.answer import answer_blocks
 
 Effect = Callable[[Person], Awaitable[Any]]
 
@@ -92,6 +93,25 @@ async def copies(person: Person) -> None:
     editor(person).clear()
 
 
+async def copies_code(person: Person) -> None:
+    await person.press("ctrl+l")
+    await person.sees("There is no code yet")
+    person.app.chat_screen.transcript.add(*answer_blocks("```\ncode\n```"))
+    await person.press("ctrl+l")
+    assert person.app.clipboard == "code\n"
+
+
+async def finds(person: Person) -> None:
+    search = person.app.chat_screen.transcript.search
+    person.app.action_find("read")
+    first = search.place
+    await person.press("ctrl+n")
+    assert search.place != first
+    await person.press("alt+n")
+    assert search.place == first
+    person.app.action_find()
+
+
 async def looks_for_a_model(person: Person) -> None:
     await person.press("ctrl+r")
     await person.until(lambda: person.app.chat.conversation is not None)
@@ -104,6 +124,9 @@ ACTIONS: dict[str, Effect] = {
     "ctrl+f": searches_the_history,
     "ctrl+g": edits_outside,
     "ctrl+c": copies,
+    "ctrl+l": copies_code,
+    "ctrl+n": finds,
+    "alt+n": finds,
     "ctrl+r": looks_for_a_model,
     "escape": stops,
     "ctrl+q": queues,

@@ -24,6 +24,7 @@ from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import ThinkingBlock
 from qianda.tui.transcript.calls import Card
 from qianda.tui.transcript.view import Transcript
+from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from qianda.tui.conversation import OpenAgent
