@@ -14,6 +14,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
+from qianda.models.config import PERMISSION_MODES, PermissionMode
 from qianda.tui.chat import Chat
 from qianda.tui.commands import COMMANDS, LAST, Command
 from qianda.tui.kept import keep, kept
@@ -219,6 +220,22 @@ class QiandaApp(PromptActions):
     def action_open_again(self) -> None:
         """Ctrl+R."""
         self.call_later(self.chat.open_again)
+
+    def action_mode(self, mode: str = "") -> None:
+        """Another mode of permissions; without a name the next one, but never the loosest by a key alone."""
+        modes = PERMISSION_MODES if mode else PERMISSION_MODES[:-1]
+        agent = self.chat.agent
+        if agent is None:
+            self.hint(t("There is no model yet"))
+            return
+        now = agent.permissions.mode
+        after = modes[(modes.index(now) + 1) % len(modes)] if now in modes else modes[0]
+        wanted: PermissionMode | None = next((one for one in modes if one == mode), None) if mode else after
+        if wanted is None:
+            self.chat.say(t("There is no mode {mode}; there are {modes}", mode=mode, modes=", ".join(modes)))
+        else:
+            self.chat.set_mode(wanted)
+            self.hint(t("Permissions: {mode}", mode=t(wanted)))
 
     def action_compact(self) -> None:
         """Have the conversation made shorter."""

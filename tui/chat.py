@@ -24,6 +24,7 @@ from qianda.tui.words import t
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qianda.models.config import PermissionMode
     from qianda.models.messages import Content
     from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
@@ -172,6 +173,13 @@ class Chat:
         self.outbox.opened()
 
     def settled(self) -> None:
+    def set_mode(self, mode: PermissionMode) -> None:
+        """Another mode of permissions, from the next call on."""
+        if self.agent is not None:
+            self.agent.permissions.mode = mode
+            self.changes = replace(self.changes, permissions=mode)
+            self.settled()
+
         """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""
         if self.agent is not None:
             mode = t(self.agent.permissions.mode) + (" · " + t("plan first") if self.changes.plan else "")

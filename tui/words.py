@@ -39,7 +39,7 @@ def _catalogue() -> dict[str, str]:
     return tomllib.loads((CATALOGUES / f"{language_in_use()}.toml").read_text("utf-8"))
 
 
-def t(text: str, **values: object) -> str:
+def t(text: str, /, **values: object) -> str:
     """A text in the user's language, with its ``{names}`` filled in.
 
     Args:

@@ -15,7 +15,7 @@ from qianda.tools.permissions.commands import Command
 from qianda.tools.permissions.decisions import Scope, Verdict
 from qianda.tools.permissions.readers import is_secret, is_steering
 from qianda.tools.permissions.rules import Rule, Rules
-from qianda.tools.permissions.saved import read_saved, save_rule
+from qianda.tools.permissions.saved import read_saved, remove_rule, save_rule
 from qianda.tools.tool import Tool
 
 _HARMLESS = Verdict("allow", rule="it changes nothing")
@@ -146,6 +146,21 @@ class Permissions:
     def rules(self, action: Literal["allow", "ask", "deny"]) -> list[Rule]:
         """The rules of one kind, the most specific first."""
         return [rule for rule in self._rules if rule.action == action]
+
+    def saved(self, rule: Rule) -> bool:
+        """Whether a rule was saved while being asked, so that it can be forgotten."""
+        return self._store is not None and rule.origin == str(self._store)
+
+    def forget(self, rule: Rule) -> None:
+        """Delete a saved rule; what was allowed before in this session is asked for again.
+
+        Raises:
+            ConfigurationError: the file cannot be read, understood or written.
+        """
+        if self._store is not None and self.saved(rule):
+            remove_rule(self._store, self.workspace, str(rule))
+            self._rules = [other for other in self._rules if other != rule]
+            self._remembered.clear()
 
     def _add(self, rules: Iterable[Rule]) -> None:
         both = (*self._rules, *rules)

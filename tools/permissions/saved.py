@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,23 @@ def save_rule(store: Path, workspace: Path, rule: str) -> None:
     if rule in rules:
         return
     rules.append(rule)
+    _write(store, saved)
+
+
+def remove_rule(store: Path, workspace: Path, rule: str) -> None:
+    """Delete an allow rule of a workspace; nothing happens when it is not there.
+
+    Raises:
+        ConfigurationError: the file cannot be read, understood or written.
+    """
+    saved = _read(store)
+    rules = saved.get(str(workspace), [])
+    if rule in rules:
+        rules.remove(rule)
+        _write(store, {folder: texts for folder, texts in saved.items() if texts})
+
+
+def _write(store: Path, saved: Mapping[str, list[str]]) -> None:
     lines = ["# Saved by Qianda when a call was always allowed, by workspace. Lines may be removed."]
     for folder, texts in saved.items():
         lines += ["", f"[{_quoted(folder)}]", "allow = [", *(f"    {_quoted(text)}," for text in texts), "]"]
@@ -47,7 +65,7 @@ def save_rule(store: Path, workspace: Path, rule: str) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-        raise ConfigurationError(f"The rule cannot be saved in {store}: {error.strerror}") from error
+        raise ConfigurationError(f"The rules cannot be saved in {store}: {error.strerror}") from error
 
 
 def _quoted(text: str) -> str:
