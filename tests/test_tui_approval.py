@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_tui_app import Person, answer, chatting
+from test_tui_app import Person, answer, chatting
 from textual.widgets import Input
 
 from qianda.models.config import saved_rules_path
@@ -147,12 +147,12 @@ async def test_it_says_which_agent_asks_and_where_it_goes() -> None:
             name="post",
             agent="boss › scout",
             arguments={"text": "hi\x1b[2J"},
-            effects=Effects(urls=("https://example.org/x",)),
+            effects=Effects(urls=("https://docs.python.org@example.org/x",)),
         )
         task = asked(person, request)
         await person.sees("Run post for the agent boss › scout?")
         await person.sees("text: hi␛[2J")
-        await person.sees("sends to https://example.org/x")
+        await person.sees("goes to example.org")
         task.cancel()
         task = asked(person, replace(CALL, effects=Effects(command="cd sub/dir && make clean", keeps_folder=True)))
         await person.sees("runs in sub/dir")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.test_tui_app import chatting
+from test_tui_app import chatting
 from textual.widgets import Input, TextArea
 
 from qianda.agents.plan import ACCEPT, ASK, PLAN_ANSWERS

@@ -115,6 +115,7 @@ class Chat:
 
     def _failed(self, error: Exception) -> None:
         before, self._before = self._before, None
+        self._status.say(model="", window=None)
         if before is None:
             self._explain(error, self.welcome.failed(error))
             return
@@ -172,7 +173,6 @@ class Chat:
         self.welcome.opened(endpoint)
         self.outbox.opened()
 
-    def settled(self) -> None:
     def set_mode(self, mode: PermissionMode) -> None:
         """Another mode of permissions, from the next call on."""
         if self.agent is not None:
@@ -180,6 +180,7 @@ class Chat:
             self.changes = replace(self.changes, permissions=mode)
             self.settled()
 
+    def settled(self) -> None:
         """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""
         if self.agent is not None:
             mode = t(self.agent.permissions.mode) + (" · " + t("plan first") if self.changes.plan else "")
@@ -219,6 +220,7 @@ class Chat:
 
     def send(self, draft: Draft | str) -> None:
         """Take a text from the person: a prompt, or steering while a run goes on."""
+        self.panes.hide_beside()
         self.outbox.send(Draft(draft) if isinstance(draft, str) else draft)
 
     def steer(self, content: Content) -> None:

@@ -70,6 +70,7 @@ class Welcome:
 
     async def trust(self, brought: Brought) -> None:
         """Trust what the folder brings, and open the agent again, with it."""
+        self._chat.panes.hide_beside()
         try:
             await asyncio.to_thread(brought.trust)
         except QiandaError as error:

@@ -80,12 +80,18 @@ def facts(request: ApprovalRequest) -> str:
     """What the call touches, where its arguments alone do not say it: "" for nothing."""
     effects, told = request.effects, " ".join(str(value) for value in request.arguments.values())
     folder = effects.command.removesuffix(str(request.arguments.get("command", ""))).strip()
+    untold = [path for path in effects.writes if path not in told]
     parts = [
         *([t("runs in {folder}", folder=folder.removeprefix("cd ").removesuffix("&&").strip())] if folder else []),
-        *([t("changes {paths}", paths=", ".join(effects.writes))] if not set(effects.writes) <= {told} else []),
-        *([t("sends to {hosts}", hosts=", ".join(effects.urls))] if effects.urls else []),
+        *([t("changes {paths}", paths=", ".join(untold))] if untold else []),
+        *([t("goes to {hosts}", hosts=", ".join(map(_host, effects.urls)))] if effects.urls else []),
     ]
     return visible(" · ".join(parts))
+
+
+def _host(url: str) -> str:
+    # What a browser would go to, which a long address may hide.
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2] or url
 
 
 class ApprovalPane(AskingPane):
@@ -198,8 +204,9 @@ class ApprovalPane(AskingPane):
         from qianda.models.config import saved_rules_path
 
         told = t(
-            "It lets exactly this run unasked in {folder}, also in later sessions. It is saved in {path}: "
-            "take the line out there, and it is asked again.",
+            "Every call of {name} that fits it runs unasked in {folder}, whatever else the call says, also in later "
+            "sessions. It is saved in {path}: take the line out there, and it is asked again.",
+            name=visible(self.request.name),
             folder=self.request.workspace,
             path=saved_rules_path(),
         )

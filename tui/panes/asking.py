@@ -174,7 +174,8 @@ class AskingPane(Widget):
         more = self.query_one("#more", Static)
         texts = [
             *([t("↑ {count} more lines above", count=above)] if above else []),
-            *([t("… {count} more lines below", count=below)] if below else []),
+            *([t("… {count} more lines below", count=below)] if below > 1 else []),
+            *([t("… 1 more line below")] if below == 1 else []),
         ]
         if texts:
             more.update(" · ".join([*texts, t("PgUp/PgDn scroll")]))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qianda.tools.questions import Answer, Question
     from qianda.tui.panes.approval import ApprovalPane
     from qianda.tui.panes.asking import AskingPane
+    from qianda.tui.panes.trust import TrustPane
     from qianda.tui.screen import ChatScreen
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class PaneQueue:
         self._answered = answered
         self._one_at_a_time = asyncio.Lock()
         self._pane: AskingPane | None = None
-        self._beside: AskingPane | None = None
+        self._beside: TrustPane | None = None
         self._approvals: list[tuple[ApprovalPane, asyncio.Future[Decision]]] = []
         self._done = 0  # approvals, since none waited
 
@@ -78,11 +79,17 @@ class PaneQueue:
         """Esc: a step back in the pane; whether there was one."""
         return self._pane is not None and self._pane.back()
 
-    def show_beside(self, pane: AskingPane) -> None:
+    def show_beside(self, pane: TrustPane) -> None:
         """A pane above the prompt, which stays; it goes when something has to be answered."""
         if self._pane is None:
             self._beside = pane
             self._screen.pane.mount(pane, before=0)
+
+    def hide_beside(self) -> None:
+        """Take it away, whether it was answered or not."""
+        if self._beside is not None:
+            self._beside.leave()
+            self._beside = None
 
     async def _shown(self, pane: AskingPane, answer: asyncio.Future[T]) -> T:
         """A pane in the prompt's place, until it has its answer."""
@@ -92,9 +99,7 @@ class PaneQueue:
                 return answer.result()
             self._count()
             self._pane = pane
-            if self._beside is not None:
-                await self._beside.remove()
-                self._beside = None
+            self.hide_beside()
             screen.editor.display = False
             try:
                 await screen.pane.mount(pane)

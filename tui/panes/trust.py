@@ -38,7 +38,7 @@ class TrustPane(AskingPane):
     def compose(self) -> ComposeResult:
         """What it is about, each thing that is brought, the answers."""
         brought = self._brought
-        title = t("This folder brings what tells Qianda what to do. None of it is used until you trust it.")
+        title = t("Files here tell Qianda what to do. None of it is used until you trust it.")
         if brought.changed:
             title = t("Not as you trusted it any more: {changed}", changed=visible(", ".join(brought.changed)))
         yield Static(title, id="title", markup=False)
@@ -72,6 +72,11 @@ class TrustPane(AskingPane):
 
     def choose(self, key: str) -> None:
         """Take an answer; the pane goes."""
-        self._type()
-        self.remove()
+        self.leave()
         self._decide(key)
+
+    def leave(self) -> None:
+        """Go, and leave the focus to the prompt where this had it."""
+        if self.has_focus_within:
+            self._type()
+        self.remove()

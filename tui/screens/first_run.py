@@ -51,7 +51,7 @@ class Way:
 class ConnectScreen(ListScreen[Way]):
     """The ways to a model; Enter tests one and uses it."""
 
-    COLUMNS = (Column(most=44), Column(grow=True), Column(most=14, right=True))
+    COLUMNS = (Column(most=36), Column(grow=True), Column(most=22, right=True, wide=True))
     HEADING = "Connect a model"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "test and use it"),
@@ -95,9 +95,9 @@ class ConnectScreen(ListScreen[Way]):
         ]
         size = t("is here") if weights_present() else t("93 MB to fetch, once")
         state = size if await asyncio.to_thread(available) else t("needs pip install 'qianda[local]'")
-        about = t("135 million parameters, not a Qwen: for a first look, without a server, key or GPU, and often wrong")
+        about = t("not a Qwen, for a first look; {state}", state=state)
         items.append(
-            Item("demo", (t("The demo model"), about, state), Way("demo", "embedded"), group=t("Without a server"))
+            Item("demo", (t("The demo model"), about, ""), Way("demo", "embedded"), group=t("Without a server"))
         )
         return items
 
@@ -109,13 +109,20 @@ class ConnectScreen(ListScreen[Way]):
             "key": t(
                 "The key is sent to this region only. Keys are made in Model Studio's console, for a region each."
             ),
-            "demo": item.cells[1],
+            "demo": t(
+                "135 million parameters, in this process, without a server, key or GPU. It is not a Qwen, it is often "
+                "wrong, and it calls a few simple tools: enough to see how Qianda works."
+            ),
         }[item.value.kind]
         blocks: list[Block] = [TextBlock(about)]
         key, findings = self._verdict
         if key == item.key:
             blocks.append(Rows(lambda width: [row for one in findings for row in _finding_rows(one, width)]))
         return blocks
+
+    def action_reload(self) -> None:
+        """Look again."""
+        self.reload()
 
     def choose(self, item: Item[Way]) -> None:
         """Test it, and use it."""
@@ -174,6 +181,7 @@ class ConnectScreen(ListScreen[Way]):
         failed = next((one for one in findings if one.check == "answers" and one.status == "problem"), None)
         if failed is not None:
             raise QiandaError(failed.seen, cure=failed.cure)
+        self.say("")
         path = user_config_path()
         keep = await self.confirm(
             t("{model} answers. Use it, and remember it in {path}? n: only now", model=endpoint.model, path=path)
