@@ -36,7 +36,7 @@ async def test_changes_are_shown_and_taken_back_and_others_work_is_spared() -> N
     async with chatting(*SCRIPT, tools=[write_file]) as person:
         await two_prompts(person)
         await person.press("f7")
-        await person.sees("2 files, +2 −0", "▸ a.txt", "created", "two")
+        await person.sees("conversation: 2 (+2 −0)", "▸ a.txt", "created", "two")
         await person.press("enter")
         await person.sees("Esc closes")
         await person.press("escape")
@@ -47,7 +47,7 @@ async def test_changes_are_shown_and_taken_back_and_others_work_is_spared() -> N
         await person.press("u")
         await person.sees("Take back")
         await person.press("y")
-        await person.sees("Back as before: a.txt", "1 files")
+        await person.sees("Back as before: a.txt", "conversation: 1")
         assert (text_of("a.txt"), text_of("b.txt")) == (None, "b\n")
         put("b.txt", "mine\n")
         await person.press("U")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +17,12 @@ from qianda.tui.commands import COMMANDS, EDITOR_KEYS
 from qianda.tui.transcript.answer import answer_blocks
 
 Effect = Callable[[Person], Awaitable[Any]]
+
+
+def put(name: str, text: str) -> Path:
+    file = Path.cwd() / name
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 def editor(person: Person) -> Any:
@@ -219,11 +223,10 @@ async def test_keys_open_screens_and_esc_closes_them() -> None:
 
 
 async def test_keys_do_things(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Path(os.getcwd(), "editor.sh")
-    await asyncio.to_thread(script.write_text, '#!/bin/sh\nprintf edited > "$1"\n')
-    await asyncio.to_thread(script.chmod, 0o755)
+    script = put("editor.sh", '#!/bin/sh\nprintf edited > "$1"\n')
+    script.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(script))
-    await asyncio.to_thread(Path("notes.txt").write_text, "first line\nsecond line\nthird line\n")
+    put("notes.txt", "first line\nsecond line\nthird line\n")
     reads = Turn(reasoning="I should read the notes.", calls=[Call("read_file", {"path": "notes.txt"})])
     async with chatting(reads, "It has three lines.", tools=[read_file]) as person:
         monkeypatch.setattr(person.app, "suspend", nullcontext)  # there is no terminal to give away
@@ -234,7 +237,7 @@ async def test_keys_do_things(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_keys_of_the_prompt() -> None:
-    await asyncio.to_thread(Path("notes.txt").write_text, "some notes")
+    put("notes.txt", "some notes")
     lines = "".join(f"- line {number}\n" for number in range(100))
     async with chatting("Hello yourself.", lines) as person:
         for effect in PROMPT_KEYS.values():

@@ -40,9 +40,10 @@ class ChangesScreen(ListScreen[Changed]):
     def heading(self) -> str:
         """How many files, how many lines."""
         added, removed = (sum(getattr(item.value[1], name) for item in self.items) for name in ("added", "removed"))
+        count = len(self.items)
         return t(
-            "Changed in this conversation: {count} files, +{added} −{removed}",
-            count=len(self.items),
+            "Files changed in this conversation: {count} (+{added} −{removed})",
+            count=count,
             added=added,
             removed=removed,
         )

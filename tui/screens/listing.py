@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from qianda.tui.chat import Chat
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 WIDE = 110
 """Columns from which the detail stands beside the list."""
 KEYS = {"enter": "Enter", "escape": "Esc", "slash": "/", "tab": "Tab", "space": "Space"}
@@ -192,9 +194,9 @@ class ListScreen(Screen[None], Generic[T]):
     async def _reload(self) -> None:
         try:
             self.items = await self.load()
-        except QiandaError as error:
-            self.say(str(error))
-        await self._show()
+            await self._show()
+        except Exception as error:
+            self._explain(error)
 
     async def _show(self) -> None:
         words = self.find.value.strip()
@@ -203,9 +205,15 @@ class ListScreen(Screen[None], Generic[T]):
         self.head.update(visible(self.heading()))
         if not items:
             self.say(t("Nothing found") if words else t(self.EMPTY))
-        elif self.note.has_class("-empty"):
+        elif self.has_class("-empty"):
             self.say("")
-        self.note.set_class(not items, "-empty")
+        self.set_class(not items, "-empty")
+
+    async def _filter(self) -> None:
+        try:
+            await self._show()
+        except Exception as error:
+            self._explain(error)
 
     def say(self, text: str) -> None:
         """A line above the keys; "" takes it away."""
@@ -220,8 +228,14 @@ class ListScreen(Screen[None], Generic[T]):
         self.say("")
         try:
             await work
-        except (QiandaError, OSError) as error:
-            self.say(str(error))
+        except Exception as error:
+            self._explain(error)
+
+    def _explain(self, error: Exception) -> None:
+        """What goes wrong on a screen must not end the chat."""
+        if not isinstance(error, (QiandaError, OSError)):
+            log.error("Unexpected failure of a screen", exc_info=error)
+        self.say(str(error) or type(error).__name__)
 
     async def confirm(self, question: str) -> bool:
         """Ask for yes or no."""
@@ -268,8 +282,8 @@ class ListScreen(Screen[None], Generic[T]):
     async def _detail(self, item: Item[T] | None) -> None:
         try:
             self.pane.show(await self.detail(item) if item is not None else ())
-        except (QiandaError, OSError) as error:
-            self.say(str(error))
+        except Exception as error:
+            self._explain(error)
 
     def on_item_list_chosen(self, event: ItemList.Chosen) -> None:
         """A click on the marked item."""
@@ -278,7 +292,7 @@ class ListScreen(Screen[None], Generic[T]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """The filter changed."""
         if event.input is self.find:
-            self.run_worker(self._show, exclusive=True, group="load")
+            self.run_worker(self._filter, exclusive=True, group="load")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in the filter."""

@@ -87,9 +87,13 @@ class SessionsScreen(ListScreen[SessionInfo]):
 
     async def load(self) -> Sequence[Item[SessionInfo]]:
         """The newest first."""
-        folder = None if self._everywhere else self.chat.workspace
-        sessions = await asyncio.to_thread(lambda: list_sessions(self._journal, workspace=folder))
-        return [_item(session, everywhere=self._everywhere) for session in sessions]
+        return await asyncio.to_thread(self._items)
+
+    def _items(self) -> list[Item[SessionInfo]]:
+        sessions = list_sessions(self._journal, workspace=None if self._everywhere else self.chat.workspace)
+        names = {session.workspace for session in sessions} if self._everywhere else ()
+        folders = {name: short_folder(name) for name in names}
+        return [_item(session, folder=folders.get(session.workspace, "")) for session in sessions]
 
     async def found(self, words: str) -> Sequence[Item[SessionInfo]]:
         """Those with the words in their title, name or folder, then those with the words in what was said."""
@@ -112,10 +116,11 @@ class SessionsScreen(ListScreen[SessionInfo]):
         return [*titled, *(self._hit(items[name], snippets[name]) for name in later if name in items)]
 
     def _hit(self, item: Item[SessionInfo], snippet: str) -> Item[SessionInfo]:
-        return _item(item.value, snippet, everywhere=self._everywhere)
+        return _item(item.value, snippet, folder=item.cells[1])
 
     async def detail(self, item: Item[SessionInfo]) -> Sequence[Block]:
         """Where and with what it was, and its last exchanges."""
+        await asyncio.sleep(PAUSE)
         session = item.value
         about = f"{session.name} · {session.model} · {short_folder(session.workspace)}"
         blocks = await asyncio.to_thread(_last_exchanges, self._journal, session)
@@ -235,10 +240,9 @@ class SessionsScreen(ListScreen[SessionInfo]):
         self.say(t("Written to {file}", file=short_folder(await asyncio.to_thread(write))))
 
 
-def _item(session: SessionInfo, snippet: str = "", *, everywhere: bool = False) -> Item[SessionInfo]:
+def _item(session: SessionInfo, snippet: str = "", *, folder: str) -> Item[SessionInfo]:
     made = MADE.match(session.name)  # of a name that nobody gave only what was added to it tells something
     name = session.name[made.end() :] if made else session.name
-    folder = short_folder(session.workspace) if everywhere else ""
     title = " · ".join(filter(None, [name, session.title])) + (f" — {snippet}" if snippet else "")
     state = t(session.state)
     return Item(

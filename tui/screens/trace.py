@@ -48,7 +48,7 @@ AGAIN = 0.2
 class TraceScreen(ListScreen[Step]):
     """A line per step; it grows while a run goes on."""
 
-    COLUMNS = (Column(most=8), Column(most=12), Column(grow=True), Column(most=44))
+    COLUMNS = (Column(most=8), Column(most=12), Column(grow=True), Column(most=24))
     BESIDE = False
     HEADING = "Trace of this conversation"
     EMPTY = "Nothing happened yet; what an earlier program did is in: qianda sessions show NAME"
@@ -119,7 +119,7 @@ def _told(step: Step) -> tuple[str, str, str, Tone]:
             state, result, tone = _call_end(step)
             return t("call"), f"{event.name} {event.arguments}", f"{state} {result}".strip(), tone
         case UsageReported():
-            return t("reply"), _tokens(event), _speed(step), ""
+            return t("reply"), f"{_tokens(event)} · {_speed(step)}", "", ""
         case RunStarted():
             return t("run"), f"{event.model} · {event.server} · {event.why}", "", "muted"
         case RunFinished():
@@ -139,8 +139,9 @@ def _told(step: Step) -> tuple[str, str, str, Tone]:
         case Compacted():
             return t("compacted"), event.text, "", "warning"
         case PlanChanged():
-            over = len(event.plan.steps) - len(event.plan.open)
-            return t("plan"), plan_text(event.plan), f"{over}/{len(event.plan.steps)}", ""
+            steps, left = event.plan.steps, event.plan.open
+            now = f"{left[0]}. {steps[left[0] - 1].text}" if left else ""
+            return t("plan"), now, t("{over} of {count} over", over=len(steps) - len(left), count=len(steps)), ""
         case QuestionAsked():
             return t("question"), event.question, event.name, ""
         case Notice():
@@ -177,8 +178,10 @@ def _speed(step: Step) -> str:
 def _details(step: Step) -> list[TextBlock | LazyBlock]:
     event = step.event
     _, about, result, _ = _told(step)
+    if isinstance(event, PlanChanged):
+        return [TextBlock(plan_text(event.plan))]
     if not isinstance(event, CallStarted):
-        facts = "\n".join(f"{name}: {value}" for name, value in _facts(event) if value not in ("", None))
+        facts = "\n".join(f"{name}: {value}" for name, value in _facts(event) if value not in ("", None, about))
         return [*map(TextBlock, filter(None, (about, result))), TextBlock(facts, "call-note")]
     blocks: list[TextBlock | LazyBlock] = [TextBlock(f"{event.name}: {result}", "strong"), json_code(event.arguments)]
     if step.asked is not None:
