@@ -266,9 +266,15 @@ async def test_what_does_not_fit_the_window_becomes_a_file_if_the_person_wants()
         assert len(person.run.prompt) == 800_000
 
 
+def make_images(folder: Path) -> Path:
+    """One in the workspace, and one elsewhere with a space in its name."""
+    Path("shot.png").write_bytes(PNG)
+    (folder / "my shot.png").write_bytes(PNG)
+    return folder / "my shot.png"
+
+
 async def test_images_are_attached_and_a_model_without_eyes_is_told_of(tmp_path: Path) -> None:
-    image = tmp_path / "my shot.png"
-    image.write_bytes(PNG)
+    image = make_images(tmp_path)
     async with chatting() as person:
         editor = person.chat.editor
         await pastes(person, str(image).replace(" ", "\\ "))
@@ -285,6 +291,12 @@ async def test_images_are_attached_and_a_model_without_eyes_is_told_of(tmp_path:
         await person.until(lambda: person.agent.conversation.runs)
         assert isinstance(person.run.prompt[-1], MediaPart)
         await over(person)
+        await person.types("see @shot.png")
+        await presses(person, "escape", "enter")
+        await person.sees("qwen3-8b takes no images")
+        await presses(person, "enter")
+        assert editor.text == "see shot.png"
+        editor.clear()
         await person.types("/attach nothing.txt")
         await presses(person, "enter")
         await person.sees("nothing.txt does not exist")

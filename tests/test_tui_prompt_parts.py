@@ -23,7 +23,7 @@ from qianda.tui.prompt.draft import Draft, joined, label_of, label_spans
 from qianda.tui.prompt.dropped import dropped_files
 from qianda.tui.prompt.files import PathIndex, list_paths
 from qianda.tui.prompt.history import MOST_BYTES, History
-from qianda.tui.prompt.mentions import content_of, mentioned
+from qianda.tui.prompt.mentions import content_of, mentions
 from qianda.tui.prompt.own_commands import read_arguments
 from qianda.tui.prompt.pasting import END, START, PasteParser
 from qianda.tui.prompt.shell import CommandOutput
@@ -147,7 +147,8 @@ def test_the_word_at_the_cursor(line: str, word: Word | None) -> None:
 def test_what_a_text_mentions() -> None:
     here = put({"a.py": "", "my file.txt": "", "说明.md": "", "src/b.py": ""})
     text = 'see @a.py, @"my file.txt" and @src/. 看@说明.md，再 me@a.py @none.txt @property @a.py'
-    assert [path.name for path in mentioned(text, here)] == ["a.py", "my file.txt", "src", "说明.md"]
+    found = {written: path.name for written, path in mentions(text, here)}
+    assert found == {"@a.py": "a.py", '@"my file.txt"': "my file.txt", "@src/.": "src", "@说明.md": "说明.md"}
 
 
 def make_others(folder: Path) -> Path:

@@ -56,13 +56,17 @@ def choices(
         facts = t("about {tokens} tokens; the window has {window}", tokens=f"{tokens:,}", window=f"{endpoint.window:,}")
         save = Suggestion(t("Save as a file and mention it"), facts, does=lambda: show(saved(draft, workspace)))
         return [save, anyway]
-    images = [label for label, value in draft.attached.items() if isinstance(value, Path) and is_image(value)]
+    images = {label: "" for label, value in draft.attached.items() if isinstance(value, Path) and is_image(value)}
+    if "@" in draft.text:
+        from qianda.tui.prompt.mentions import mentions
+
+        images |= {written: written[1:] for written, path in mentions(draft.text, workspace) if is_image(path)}
     if images and not takes_images(endpoint.model):
 
         def leave_out() -> None:
             text = draft.text
-            for label in images:
-                text = text.replace(label, "")
+            for written, left in images.items():
+                text = text.replace(written, left)
             show(draft.with_text(text))
 
         facts = t("{model} takes no images", model=endpoint.model)

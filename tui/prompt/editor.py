@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Selection
 from textual.document._edit import Edit
@@ -110,7 +111,7 @@ class PromptArea(TextArea):
 
     def put_back(self, draft: Draft | str) -> bool:
         """Offer something again, into an empty editor only; whether it was taken."""
-        if self.text:
+        if self.text or self._searching is not None:
             return False
         self.show(Draft(draft) if isinstance(draft, str) else draft)
         return True
@@ -129,7 +130,7 @@ class PromptArea(TextArea):
             later: queue it, while a run goes on.
         """
         draft = self.draft.with_text(self.text.strip())
-        if not draft.text or self._objects(later=later):
+        if not draft.text or self._searching is not None or self._objects(later=later):
             return
         self.sent.add(draft)
         self._at = None
@@ -223,7 +224,14 @@ class PromptArea(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
-        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        self._paste(event.text)
+
+    def action_paste(self) -> None:
+        """What was copied in the program."""
+        self._paste(cast("App[Any]", self.app).clipboard)
+
+    def _paste(self, text: str) -> None:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
         if not is_large(text):
             from qianda.tui.prompt.dropped import dropped_files, is_image
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from qianda.models.config import data_dir
 from qianda.tui.prompt.draft import Attached, Draft
 
 MOST_ENTRIES = 1_000
@@ -82,6 +81,8 @@ class History:
 
 
 def _path() -> Path:
+    from qianda.models.config import data_dir
+
     return data_dir() / "prompts.jsonl"
 
 

@@ -63,12 +63,15 @@ async def content_of(
     return (*([TextPart(text)] if text else []), *media), attached.problems
 
 
-def mentioned(text: str, workspace: Path) -> Iterator[Path]:
+def mentions(text: str, workspace: Path) -> Iterator[tuple[str, Path]]:
     """The files and folders that a text mentions by ``@path`` or ``@"path with spaces"``, each once.
 
     Args:
         text: what the person wrote; a mention of something that does not exist is none.
         workspace: what they are relative to.
+
+    Yields:
+        The mention as it is written, and the path.
     """
     seen = set[Path]()
     for found in _MENTION.finditer(text):
@@ -78,7 +81,7 @@ def mentioned(text: str, workspace: Path) -> Iterator[Path]:
             if written and os.path.exists(path):  # noqa: PTH110 - the other one raises for names that are too long
                 if path not in seen:
                     seen.add(path)
-                    yield path
+                    yield f'@"{written}"' if found["quoted"] else f"@{written}", path
                 break
 
 
@@ -96,7 +99,7 @@ class _Attached:
 
     def read(self, draft: Draft) -> None:
         """Read what a draft mentions and what is attached to it."""
-        for path in [*draft.files, *mentioned(draft.text, self.workspace)]:
+        for path in [*draft.files, *(path for _, path in mentions(draft.text, self.workspace))]:
             name = _name(path.relative_to(self.workspace).as_posix() if path.is_relative_to(self.workspace) else path)
             try:
                 self._read(path, name)

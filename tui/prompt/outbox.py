@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from qianda.models.messages import content_text
 from qianda.tui.prompt.draft import Draft, joined
 from qianda.tui.transcript.blocks import UserBlock
 from qianda.tui.words import t
@@ -97,6 +96,7 @@ class Outbox:
         self._preparing.add_done_callback(self._tasks.discard)
 
     async def _read(self, draft: Draft, block: UserBlock | None, then: Callable[[Content], None]) -> None:
+        from qianda.models.messages import content_text
         from qianda.tui.prompt.mentions import content_of
 
         outputs, self.outputs = self.outputs, []
