@@ -56,6 +56,10 @@ class Config:
         hooks: commands that are run around runs and calls.
         limits: what one run may use up, by the names of ``Limits``.
         record: whether runs are recorded.
+        theme: name of the chat's colours; ``auto`` follows the terminal.
+        language: of the chat; ``auto`` follows the environment.
+        notify: whether the desktop is told what happens in a chat that has not the focus.
+        plain: whether the chat is lines that are only appended.
         origins: for each key that was set, where: a file or ``environment NAME``.
         files: the configuration files that were read, in order.
         ignored: sentences: what a folder that is not trusted wanted and did not get.
@@ -74,6 +78,10 @@ class Config:
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
     record: bool = True
+    theme: str = "auto"
+    language: str = "auto"
+    notify: bool = True
+    plain: bool = False
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     files: tuple[Path, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -143,6 +151,18 @@ def load_config(workspace: Path, *, trusted: bool = False) -> Config:
         config = replace(config, files=(*config.files, path))
         config = _merge(config, values, str(path)) if path == user or trusted else _tighten(config, values, path)
     return _environment(config)
+
+
+def load_own_config() -> Config:
+    """The settings of the user's own file alone, which are enough for how the chat looks, and read at once.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or something in it is wrong.
+    """
+    path = user_config_path()
+    values = read_config_file(path) or {}
+    values.pop(MCP_SERVERS, None)
+    return _merge(Config(), values, str(path))
 
 
 def mask(secret: str) -> str:

@@ -86,6 +86,10 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             Setting("hooks", "hooks", "commands that are run around runs and calls"),
             Setting("limits", "limits", "what one run may use up"),
             Setting("record", "switch", "record runs, so that they can be shown and gone on with"),
+            Setting("theme", "text", "colours of the chat: auto, or a name that /theme shows"),
+            Setting("language", "text", "of the chat: auto, en, zh"),
+            Setting("notify", "switch", "tell the desktop when a long run ends, or something is asked"),
+            Setting("plain", "switch", "the chat as lines that are only appended, as with --plain"),
         )
     }
 )
