@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from qianda.tui.place import place_of
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
-from qianda.tui.trace import Trace
 from qianda.tui.transcript.blocks import NoticeBlock
 from qianda.tui.welcome import Welcome
 from qianda.tui.words import t
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from qianda.tui.conversation import ChatAgent, ChatRun, Conversation, OpenAgent
     from qianda.tui.prompt.shell import Shell
     from qianda.tui.run_view import RunView
+    from qianda.tui.trace import Trace
 
 CLOSE_SECONDS = 3.0
 """How long a run and the agent may take to close when the program is left."""
@@ -57,14 +57,12 @@ class Chat:
         agent: the agent, while there is one.
         endpoint: the server and model, likewise.
         recorded: whether anything was said in it.
-        trace: what happened in its runs, since the chat was opened.
     """
 
     def __init__(self, screen: ChatScreen, open_agent: OpenAgent, session: str | None, workspace: Path) -> None:
         self.session = session or new_session_name()
         self.recorded = False
         self.changes = Changes()
-        self.trace = Trace()
         self.agent: ChatAgent | None = None
         self.endpoint: Endpoint | None = None
         self._screen = screen
@@ -211,6 +209,13 @@ class Chat:
     def conversation(self) -> Conversation | None:
         """The conversation, while there is a model."""
         return self._conversation
+
+    @cached_property
+    def trace(self) -> Trace:
+        """What happened in its runs, since the chat was opened; events are not imported before there are any."""
+        from qianda.tui.trace import Trace
+
+        return Trace()
 
     @property
     def plan(self) -> Plan | None:
