@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Selection
 from textual.document._edit import Edit
@@ -228,7 +227,7 @@ class PromptArea(TextArea):
 
     def action_paste(self) -> None:
         """What was copied in the program."""
-        self._paste(cast("App[Any]", self.app).clipboard)
+        self._paste(self.app.clipboard)  # pyright: ignore[reportUnknownMemberType] - Textual's type has a parameter
 
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
