@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import pytest
 from test_tui_app import chatting
 from textual.widgets import Input, TextArea
 
@@ -69,30 +68,30 @@ async def test_a_form_fits_a_small_terminal_and_can_be_declined() -> None:
         assert await given(task) is None
 
 
-@pytest.mark.parametrize(
-    ("keys", "answer"),
-    [
-        (["enter"], None),
-        (["down", "enter", *"too", "space", *"long", "enter"], "too long"),
-        (["down", "enter", "escape", "enter"], None),
-        (["down", "down", "down", "enter"], ACCEPT),
-        (["down", "down", "enter", "end", *"!", "ctrl+s"], {"steps": ["Look!", "Change it", "Test it"]}),
-        (["down", "down", "enter", "tab", "tab", "enter"], {"steps": ["Look", "Change it", "Test it"]}),
-        (["down", "down", "enter", "escape", "enter"], None),
-    ],
+PLAN_KEYS: Sequence[tuple[Sequence[str], Answer]] = (
+    (["enter"], None),
+    (["down", "enter", *"too", "space", *"long", "enter"], "too long"),
+    (["down", "enter", "escape", "enter"], None),
+    (["down", "down", "down", "enter"], ACCEPT),
+    (["down", "down", "enter", "end", *"!", "ctrl+s"], {"steps": ["Look!", "Change it", "Test it"]}),
+    (["down", "down", "enter", "tab", "tab", "enter"], {"steps": ["Look", "Change it", "Test it"]}),
+    (["down", "down", "enter", "escape", "enter"], None),
 )
-async def test_answers_to_a_plan(keys: Sequence[str], answer: Answer) -> None:
+
+
+async def test_answers_to_a_plan() -> None:
     async with chatting() as person:
         run = await person.says("go")
         plan = "1. [ ] Look\n2. [ ] Change it\n3. [ ] Test it"
-        task = person.is_asked(Question(question=f"{plan}\n{ASK}", options=PLAN_ANSWERS))
-        await person.sees("Carry out this plan?")
-        await person.sees("3. [ ] Test it")
-        assert ASK not in person.screen()
-        await person.pilot.press(*keys)
-        assert await given(task) == answer
+        for keys, answer in PLAN_KEYS:
+            task = person.is_asked(Question(question=f"{plan}\n{ASK}", options=PLAN_ANSWERS))
+            await person.sees("Carry out this plan?")
+            await person.sees("3. [ ] Test it")
+            assert ASK not in person.screen()
+            await person.pilot.press(*keys)
+            assert await given(task) == answer
+            await person.until(lambda: person.app.focused is person.chat.editor)
         assert not run.cancelled
-        await person.until(lambda: person.app.focused is person.chat.editor)
 
 
 async def test_no_steps_are_no_plan() -> None:

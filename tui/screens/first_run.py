@@ -95,7 +95,7 @@ class ConnectScreen(ListScreen[Way]):
         ]
         size = t("is here") if weights_present() else t("93 MB to fetch, once")
         state = size if await asyncio.to_thread(available) else t("needs pip install 'qianda[local]'")
-        about = t("not a Qwen, for a first look; {state}", state=state)
+        about = t("{state}; not a Qwen", state=state)
         items.append(
             Item("demo", (t("The demo model"), about, ""), Way("demo", "embedded"), group=t("Without a server"))
         )
