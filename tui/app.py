@@ -162,12 +162,12 @@ class QiandaApp(PromptActions):
         if selected:
             self.copy_to_clipboard(selected)
             self.screen.clear_selection()
-            self.hint(f"Copied {len(selected)} characters")
+            self.hint(t("Copied {count} characters", count=len(selected)))
         elif time.monotonic() - self._interrupted < AGAIN_SECONDS:
             self.action_leave()
         else:
             self._interrupted = time.monotonic()
-            self.hint("Ctrl+C again quits")
+            self.hint(t("Ctrl+C again quits"))
 
     def hint(self, text: str) -> None:
         """Say something in the status line, for a moment."""
@@ -254,7 +254,7 @@ class QiandaApp(PromptActions):
         if self._leave_task is not None:
             self.exit(0)
             return
-        self.chat_screen.status.busy("closing")
+        self.chat_screen.status.busy(t("closing"))
         self._leave_task = asyncio.create_task(self._leave())
 
     async def _leave(self) -> None:
@@ -293,5 +293,8 @@ def run_tui(
     if app.failure is not None:
         raise app.failure
     if app.chat.recorded and not code:
-        sys.stdout.write(f"To go on with this conversation: qianda --session {app.chat.session}\n")
+        sys.stdout.write(
+            t("To go on with this conversation: {command}", command=f"qianda --session {app.chat.session}")
+        )
+        sys.stdout.write("\n")
     return code

@@ -95,7 +95,7 @@ class Chat:
         """Open the agent and keep it until the program is left: it is closed in the task that opened it."""
         from qianda.tools.questions import asked_at_once
 
-        self._status.busy("looking for a model")
+        self._status.busy(t("looking for a model"))
         try:
             agent = await self._open_agent(asked_at_once(self.panes.approve), self.panes.ask, self.say, self.changes)
             async with agent:
@@ -153,7 +153,7 @@ class Chat:
 
     def _opened(self, endpoint: Endpoint, conversation: Conversation) -> None:
         self._before = None
-        label = [endpoint.model, endpoint.kind.title, *(["demo model"] if endpoint.demo else [])]
+        label = [endpoint.model, endpoint.kind.title, *([t("demo model")] if endpoint.demo else [])]
         self._status.say(
             model=" · ".join(label),
             window=endpoint.window,
@@ -238,7 +238,7 @@ class Chat:
         if self.panes.back() or (self.shell is not None and self.shell.stop()):
             return
         if self._run is not None:
-            self._status.busy("stopping")
+            self._status.busy(t("stopping"))
             self._run.cancel()
         else:
             self.outbox.stop()

@@ -12,6 +12,9 @@ from qianda.tui.words import t
 if TYPE_CHECKING:
     from qianda.agents.journal_sqlite import SQLiteJournal
 
+AGES = ((86400, "{n} d"), (3600, "{n} h"), (60, "{n} min"))
+"""Units of an age: seconds, and how it is said."""
+
 
 def open_record() -> SQLiteJournal:
     """The record, by a connection of its own: a long search must not hold up the run that writes to it.
@@ -30,7 +33,7 @@ def age(then: float) -> str:
     seconds = max(time.time() - then, 0.0)
     if seconds >= 30 * 86400:
         return time.strftime("%Y-%m-%d", time.localtime(then))
-    for size, text in ((86400, "{n} d"), (3600, "{n} h"), (60, "{n} min")):
+    for size, text in AGES:
         if seconds >= size:
             return t(text, n=int(seconds // size))
     return t("now")

@@ -17,9 +17,9 @@ def languages() -> tuple[str, ...]:
 
 
 def use_language(language: str) -> None:
-    """Speak a language from now on; "" asks the environment (LC_ALL, LC_MESSAGES, LANG)."""
+    """Speak a language from now on; ``auto`` asks the environment (LC_ALL, LC_MESSAGES, LANG)."""
     global _chosen
-    _chosen = language
+    _chosen = "" if language == "auto" else language
     language_in_use.cache_clear()
     _catalogue.cache_clear()
 

@@ -88,7 +88,7 @@ class Completion:
             finally:
                 self._read[what] = time.monotonic()
                 del self._tasks[what]
-            if (word := self._editor.word()) is not None and word.kind in ("command", "mention"):
+            if (word := self._editor.wanted) is not None and word.kind in ("command", "mention"):
                 self.look(word)
 
         self._tasks[what] = asyncio.create_task(work())
@@ -140,7 +140,7 @@ class Completion:
 
     async def _find(self, index: PathIndex, word: Word) -> None:
         paths = await asyncio.to_thread(index.find, word.text)
-        if self._editor.word() == word:
+        if self._editor.wanted == word:
             found = [_path(path) for path in paths]
             self._popup.show([*found, *fitting(word.text, self._resources)][:MOST_FOUND], word)
 
@@ -157,7 +157,7 @@ def fitting(text: str, offered: Iterable[Suggestion]) -> list[Suggestion]:
 def _built_in() -> list[Suggestion]:
     return [
         Suggestion(
-            _shown(command.name, command.takes),
+            _shown(command.name, t(command.takes)),
             t(command.text),
             f"/{command.name} ",
             sends=not command.takes or command.takes.startswith("["),

@@ -24,7 +24,7 @@ class HelpScreen(ListScreen[Command | None]):
     async def load(self) -> Sequence[Item[Command | None]]:
         """The table, by groups, and the editor's keys."""
         prompt = [
-            Item(keys, (keys, "", t(text)), cast("Command | None", None), group=t("In the prompt"))
+            Item(keys, (t(keys), "", t(text)), cast("Command | None", None), group=t("In the prompt"))
             for keys, text in EDITOR_KEYS
         ]
         return [*prompt, *command_items()]
@@ -42,7 +42,7 @@ def command_items() -> Iterable[Item[Command | None]]:
     """The table as items: keys, word, what it does."""
     groups = list(dict.fromkeys(command.group for command in COMMANDS))
     for command in sorted(COMMANDS, key=lambda command: groups.index(command.group)):
-        word = f"/{command.name} {command.takes}".strip() if command.name else ""
+        word = f"/{command.name} {t(command.takes)}".strip() if command.name else ""
         yield Item(
             word or command.shown,
             (command.shown, word, t(command.text)),

@@ -127,8 +127,11 @@ class ChildRun:
         shown = [call for call in calls[-MOST_CALLS:] if call in last or call.error]
         rows: list[Row] = []
         if hidden := len(calls) - len(shown):
-            more = ("1 call more", "{count} calls more") if shown else ("1 call", "{count} calls")
-            text = counted(hidden, *more)
+            text = (
+                counted(hidden, "1 call more", "{count} calls more")
+                if shown
+                else counted(hidden, "1 call", "{count} calls")
+            )
             rows.append(_row([(gutter + BAR + text, "call-note")], width))
         for call in shown:
             rows += self._call_rows(call, width, gutter, running=running, whole=whole)
