@@ -285,6 +285,11 @@ class Agent(Generic[T]):
         finally:
             await shared.release()
 
+    @property
+    def resources(self) -> Resources | None:
+        """What is open in this event loop now; MCP servers may be starting still."""
+        return self._here().now
+
     def _here(self) -> Shared[Resources]:
         return self._shared.setdefault(asyncio.get_running_loop(), Shared(self._connect))
 

@@ -13,6 +13,7 @@ from qianda.agents.journal import Journal
 from qianda.agents.limits import Limits
 from qianda.models.client import Client
 from qianda.models.messages import ToolSchema
+from qianda.models.thinking import Thinking
 from qianda.tools.more import read_more
 from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
 from qianda.tools.questions import Answer, Question
@@ -89,6 +90,16 @@ class Resources:
     def schemas(self) -> list[ToolSchema]:
         """The tools as the model sees them; grows when tools are added."""
         return [tool.schema for tool in self.tools.values()]
+
+    def think(self, wanted: Thinking | bool | None) -> None:
+        """Have the model think otherwise, from the next run on; None is its own default.
+
+        Raises:
+            ConfigurationError: this model, or this server, cannot do that.
+        """
+        self.client = self.client.thinking_as(wanted)
+        now = Thinking.of(wanted)
+        self.thinking = None if now is None else now.on
 
     def add_tools(self, tools: Sequence[Tool]) -> None:
         """Let the model call further tools, from its next reply on."""

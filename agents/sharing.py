@@ -23,6 +23,11 @@ class Shared(Generic[T]):
         self._connect = connect
         self._opened: tuple[T, AsyncExitStack] | None = None
 
+    @property
+    def now(self) -> T | None:
+        """What is open, or None."""
+        return self._opened[0] if self._opened else None
+
     async def acquire(self) -> T:
         """Begin to use it; opened now if nobody else does."""
         async with self.lock:

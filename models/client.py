@@ -6,6 +6,7 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qianda.models.attempts import Attempts, Retry
@@ -63,6 +64,17 @@ class Client:
         seconds: float | None = None,
         total: float = TOTAL_SECONDS,
     ) -> None:
+        self._again = partial(
+            Client,
+            endpoint,
+            http,
+            sampling=sampling,
+            streaming=streaming,
+            extra_body=extra_body,
+            api=api,
+            seconds=seconds,
+            total=total,
+        )
         if api == "completions":
             endpoint = replace(endpoint, kind=completions_kind(endpoint.kind))
         self.endpoint = endpoint
@@ -73,6 +85,19 @@ class Client:
             endpoint, self._thinking, sampling or Sampling(), streaming=streaming, extra=extra_body or {}, api=api
         )
         self._exchange = Exchange(endpoint, http, patience(http, seconds), url=maker.url, native=maker.native)
+
+    def thinking_as(self, thinking: Thinking | bool | None) -> Client:
+        """The same with other thinking.
+
+        Args:
+            thinking: what is wanted; None for the model's default.
+
+        Raises:
+            ConfigurationError: the model or the server cannot do that.
+        """
+        made = self._again(thinking=thinking)
+        made.window = self.window
+        return made
 
     def encoder(self) -> MessageEncoder:
         """The serialiser for one conversation."""

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from qianda import Agent
 from qianda.models.config import data_dir
 from qianda.models.errors import ToolError
 from qianda.models.messages import MediaPart, TextPart
+from qianda.testing import ScriptedServer
 from qianda.tools import Context, Permissions, Tool, ToolResult
 from qianda.tools.mcp import MCPServer, MCPToolset
 
@@ -75,6 +77,27 @@ async def waiting(tool: Tool) -> asyncio.Task[ToolResult]:
     async with asyncio.timeout(20):
         await begun.wait()
     return task
+
+
+async def test_tools_of_a_server_that_was_ready_before_the_first_run_are_there(
+    server: Callable[[str], MCPServer],
+) -> None:
+    async with ScriptedServer() as model, Agent(server=model.url, mcp_servers=[server("good")]) as agent:
+        assert agent.resources is not None
+        assert agent.resources.mcp is not None
+        toolset = agent.resources.mcp
+        async with asyncio.timeout(20):
+            await toolset.connection("good").settled()
+        async with agent.opened() as resources:
+            assert "mcp__good__echo" in resources.tools
+        told: list[None] = []
+        toolset.watchers.add(lambda: told.append(None))
+        await toolset.drop("good")
+        assert toolset.tools == ()
+        assert told
+        await toolset.put(server("good"))
+        async with agent.opened() as resources:
+            assert "mcp__good__echo" in resources.tools
 
 
 async def test_tools_of_a_server_work(server: Callable[[str], MCPServer], pids: Path) -> None:

@@ -111,6 +111,7 @@ class FakeAgent:
         self.demo = demo
         self.workspace = Path.cwd()
         self.permissions = Permissions("ask")
+        self.resources = None
         self.conversation = FakeConversation(messages)
         self.sessions: list[str] = []
         self.may_open = asyncio.Event()

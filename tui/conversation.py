@@ -73,8 +73,13 @@ class ChatAgent(Protocol):
     workspace: Path
     permissions: Permissions
 
+    @property
+    def resources(self) -> Resources | None:
+        """What it has open; MCP servers may be starting still."""
+        ...
+
     def opened(self) -> AbstractAsyncContextManager[Resources]:
-        """What it has open: its MCP servers …."""
+        """What it has open, once its MCP servers have started."""
         ...
 
     async def __aenter__(self) -> object: ...

@@ -45,10 +45,12 @@ class MCPConnection:
         workspace: where it starts when the server says nothing else; a relative ``cwd`` begins here.
         notify: told, one line each, what is wrong with the server.
         changed: told that the server's tools are others now.
+        moved: told that it came up, failed or was lost.
         model: answers what the server asks of a model, where it may.
 
     Attributes:
         listing: what it offers.
+        log: what it wrote and said.
         problem: why it does not run, or "".
     """
 
@@ -59,16 +61,18 @@ class MCPConnection:
         workspace: Path,
         notify: Callable[[str], None],
         changed: Callable[[], None],
+        moved: Callable[[], None] = lambda: None,
         model: ModelClient | None = None,
     ) -> None:
         self.server = server
         self.problem = ""
+        self._moved = moved
         self._cwd = workspace / Path(server.cwd).expanduser() if server.cwd else workspace
         self._notify = notify
         self._questions = ServerQuestions(server, workspace=workspace, model=model)
         self._known = KnownServer(server)
         self.listing = Listing(server, self._known, notify=notify, changed=changed)
-        self._log = ServerLog(server)
+        self.log = ServerLog(server)
         self._opening: Opening | None = None
         self._client: Client | None = None
         self._settled = asyncio.Event()  # it runs, or it will not
@@ -91,6 +95,11 @@ class MCPConnection:
     def is_settled(self) -> bool:
         """Whether the server runs, or has failed."""
         return self._settled.is_set()
+
+    @property
+    def running(self) -> Client | None:
+        """The SDK's client while the server runs; it tells the versions and the instructions."""
+        return self._client
 
     @property
     def is_empty(self) -> bool:
@@ -216,7 +225,7 @@ class MCPConnection:
             self._down.clear()
             self._came_up = 0.0
             try:
-                with self._log.opened():
+                with self.log.opened():
                     await self._hold()
             except (Exception, BaseExceptionGroup) as caught:  # the SDK raises many kinds, in groups
                 _logger.debug("MCP server %s failed", self.server.name, exc_info=True)
@@ -246,16 +255,17 @@ class MCPConnection:
         self.problem = problem
         self._notify(problem)
         self.listing.clear()
+        self._moved()
 
     async def _hold(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(self.server.timeout):
-                self._opening = Opening(self.server, cwd=self._cwd, stderr=self._log.file, on_end=self._lose)
+                self._opening = Opening(self.server, cwd=self._cwd, stderr=self.log.file, on_end=self._lose)
                 client = await self._opening.open(
                     stack,
                     legacy=self._known.is_legacy,
                     message_handler=self.listing.hear,
-                    logging_callback=self._log.message,
+                    logging_callback=self.log.message,
                     **self._questions.callbacks(),
                 )
                 self._known.note_era(client.protocol_version)
@@ -264,22 +274,24 @@ class MCPConnection:
             self._client = client
             self._settled.set()
             self.listing.follow(client)
+            self._moved()
             while not self._down.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TRIM):
                         await self._down.wait()
-                self._log.trim()
+                self.log.trim()
 
     def _lose(self, client: Client | None = None) -> None:
         """The connection is lost; of a client that was replaced meanwhile this is no news."""
         if self._client is not None and client in (None, self._client):
             process = self._opening.process if self._opening else None
             self._words = ended_words(
-                self.server, process.returncode if process else None, process.fault if process else "", self._log.tail()
+                self.server, process.returncode if process else None, process.fault if process else "", self.log.tail()
             )
             if not self._stopping:
                 self._client = None
                 self._settled.clear()
+                self._moved()
             self._down.set()
 
     def _start_words(self, error: BaseException | None) -> str:
@@ -290,6 +302,6 @@ class MCPConnection:
             cwd=self._cwd,
             returncode=process.returncode if process else None,
             fault=process.fault if process else "",
-            tail=self._log.tail(),
-            log=self._log.path,
+            tail=self.log.tail(),
+            log=self.log.path,
         )

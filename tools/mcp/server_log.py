@@ -62,14 +62,26 @@ class ServerLog:
             self.trim()
             self.file.write(f"[{params.level}] {params.logger or ''} {said}\n".encode(errors="replace"))
 
-    def tail(self) -> str:
-        """The line that says most at the end of what the server wrote since its start; "" when it wrote nothing."""
+    def lines(self) -> list[str]:
+        """The last lines of what the server wrote since its start, at most 16 KiB."""
         try:
             with self.path.open("rb") as file:
                 file.seek(max(self._start, self.path.stat().st_size - _TAIL))
                 text = file.read(_TAIL).decode(errors="replace")
         except OSError:
-            return ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+            return []
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the log: grows with what the server writes."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def tail(self) -> str:
+        """The line that says most at the end of what the server wrote since its start; "" when it wrote nothing."""
+        lines = self.lines()
         telling = next((line for line in reversed(lines) if _ERROR_LINE.search(line)), lines[-1] if lines else "")
         return telling if len(telling) <= _LONGEST else telling[: _LONGEST - 1] + "…"

@@ -33,6 +33,7 @@ class MCPToolset:
 
     Attributes:
         tools: what the servers offer now; another list after each change.
+        watchers: called when a server comes up, fails, is lost, or offers something else.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class MCPToolset:
         self._notify = notify
         self._model = model
         self._connections: dict[str, MCPConnection] = {}
+        self._met: set[MCPConnection] = set()  # whose tools are among these
         self._made: dict[str, tuple[object, MCPTool]] = {}
         self.tools: tuple[Tool, ...] = ()
+        self.watchers: set[Callable[[], None]] = set()
 
     def begin(self) -> None:
         """Start all servers, without waiting for them; a server that does not come up is one line to ``notify``."""
@@ -57,11 +60,35 @@ class MCPToolset:
             return
         sweep()
         for server in self._servers:
-            self._connections[server.name] = MCPConnection(
-                server, workspace=self._workspace, notify=self._notify, changed=self._collect, model=self._model
-            )
-        for connection in self._connections.values():
-            connection.begin()
+            self._begin(server)
+
+    def _begin(self, server: MCPServer) -> None:
+        connection = self._connections[server.name] = MCPConnection(
+            server,
+            workspace=self._workspace,
+            notify=self._notify,
+            changed=self._collect,
+            moved=self._tell,
+            model=self._model,
+        )
+        connection.begin()
+
+    async def put(self, server: MCPServer) -> None:
+        """Start a server, in the place of the one of its name, without waiting for it."""
+        await self.drop(server.name)
+        self._servers.append(server)
+        self._begin(server)
+        self._tell()
+
+    async def drop(self, name: str) -> None:
+        """Stop a server and take its tools away; nothing where there is none of this name."""
+        self._servers = [server for server in self._servers if server.name != name]
+        if (connection := self._connections.pop(name, None)) is None:
+            return
+        self._met.discard(connection)
+        self._collect()
+        connection.stop()
+        await connection.ended()
 
     async def start(self) -> None:
         """Start all servers at the same time, and wait until each runs or has failed."""
@@ -74,19 +101,21 @@ class MCPToolset:
 
     async def ready(self) -> None:
         """Wait until each server runs or has failed."""
-        waiting = [connection for connection in self._connections.values() if not connection.is_settled]
-        if not waiting:
+        new = [connection for connection in self._connections.values() if connection not in self._met]
+        if not new:
             return
-        await asyncio.gather(*(connection.settled() for connection in waiting))
-        for connection in waiting:
+        await asyncio.gather(*(connection.settled() for connection in new))
+        for connection in new:
             if connection.is_empty:
                 self._notify(f"MCP server {connection.server.name!r} runs, but it has no tools")
+        self._met.update(new)
         self._collect()
 
     async def close(self) -> None:
         """Stop all servers and everything that they started."""
         self.tools = ()
         connections, self._connections = list(self._connections.values()), {}
+        self._met.clear()
         # Before anything is awaited: we may be cancelled at the first await.
         for connection in connections:
             connection.stop()
@@ -140,6 +169,11 @@ class MCPToolset:
         if any(connection.has_resources for connection in self._connections.values()):
             tools |= {tool.name: tool for tool in resource_tools(self)}
         self.tools = tuple(tools.values())
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in tuple(self.watchers):
+            watcher()
 
 
 def _named_apart(servers: Sequence[MCPServer]) -> list[MCPServer]:
