@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.document._document import EditResult, Selection
-from textual.document._edit import Edit
 from textual.message import Message
-from textual.widgets import TextArea
 
-from qianda.tui.prompt.draft import Attached, Draft, is_large, label_of, label_spans
+from qianda.tui.prompt.draft import Draft, is_large
 from qianda.tui.prompt.history import History
+from qianda.tui.prompt.labels import LabelArea
 from qianda.tui.prompt.popup import Popup, Suggestion
 from qianda.tui.prompt.words_at import Word, word_at
 from qianda.tui.words import t
@@ -23,10 +21,8 @@ if TYPE_CHECKING:
     from qianda.tui.chat import Chat
     from qianda.tui.prompt.completion import Completion
 
-Location = tuple[int, int]
 
-
-class PromptArea(TextArea):
+class PromptArea(LabelArea):
     """Enter sends, Shift+Enter or Ctrl+J breaks the line, Up and Down at the edges go through the history.
 
     Args:
@@ -34,7 +30,6 @@ class PromptArea(TextArea):
 
     Attributes:
         sent: what was sent before.
-        attached: what the labels in the text stand for.
         queued: whether Up in an empty prompt takes back something that is queued.
     """
 
@@ -78,12 +73,12 @@ class PromptArea(TextArea):
         self.popup = popup
         popup.clicked = self._clicked
         self.sent = History(Path.cwd(), record=lambda: False)
-        self.attached: dict[str, Attached] = {}
         self.queued = False
         self._completion: Completion | None = None
         self._searching: Draft | None = None  # the draft before a search in the history
         self._at: int | None = None  # in the history; None is the draft
         self._draft = Draft("")
+        self._dismissed: Word | None = None  # nothing more is offered for it
         self._agreed: Draft | None = None  # to be sent whatever is wrong with it
 
     def serve(self, chat: Chat, sent: History) -> None:
@@ -95,32 +90,12 @@ class PromptArea(TextArea):
         """
         self.chat, self.sent = chat, sent
 
-    # What it holds
-
-    @property
-    def draft(self) -> Draft:
-        """The text and what is attached to it."""
-        return Draft(self.text, dict(self.attached)).with_text(self.text)
-
-    def show(self, draft: Draft) -> None:
-        """Put something in the place of what is there."""
-        self.attached = dict(draft.attached)
-        self.text = draft.text
-        self.move_cursor(self.document.end)
-
     def put_back(self, draft: Draft | str) -> bool:
         """Offer something again, into an empty editor only; whether it was taken."""
         if self.text or self._searching is not None:
             return False
         self.show(Draft(draft) if isinstance(draft, str) else draft)
         return True
-
-    def attach(self, value: Attached, *, image: bool = False) -> None:
-        """A label at the cursor for a file or a long text."""
-        known = [label for label, there in self.attached.items() if label not in self.text and there == value]
-        label = known[0] if known else label_of(value, self.attached, image=image)
-        self.attached[label] = value
-        self.insert(label, maintain_selection_offset=False)
 
     def submit(self, *, later: bool = False) -> None:
         """Send what is there.
@@ -148,6 +123,7 @@ class PromptArea(TextArea):
             self._agreed = self.draft
             self.submit(later=later)
 
+        self._dismissed = self.word()  # what is still being looked for does not take the list's place
         items = choices(draft, endpoint, self.sent.workspace, self.show, send)
         self.popup.show(items, None)
         return bool(items)
@@ -206,11 +182,10 @@ class PromptArea(TextArea):
 
     def _dismiss(self) -> None:
         """Close the list; a search in the history gives the draft back."""
-        self.popup.close()
         if self._searching is not None:
-            draft, self._searching = self._searching, None
-            self.show(draft)
-            self.popup.close()
+            self.found(self._searching)
+        self._dismissed = self.word()
+        self.popup.close()
 
     def _clicked(self) -> None:
         """A click in the list is as good as Enter."""
@@ -246,42 +221,6 @@ class PromptArea(TextArea):
             self.attach(text)
             self._objects()
 
-    # Labels are one character to the person
-
-    def edit(self, edit: Edit) -> EditResult:
-        """A change of the text never cuts a label: it goes as a whole, and nothing is put into it."""
-        if self.attached:
-            top, bottom = edit.top, edit.bottom
-            if top == bottom:
-                top = bottom = self._outside(top, 1)
-            else:
-                top, bottom = self._outside(top, 0), self._outside(bottom, 1)
-            edit.from_location, edit.to_location = top, bottom
-        return super().edit(edit)
-
-    def _outside(self, location: Location, side: int) -> Location:
-        """The edge of the label that a location is in, or the location: 0 for its start, 1 for its end."""
-        row, column = location
-        for start, end, _ in label_spans(self.document[row], self.attached):
-            if start < column < end:
-                return row, end if side else start
-        return location
-
-    def action_cursor_left(self, select: bool = False) -> None:
-        """Left, over a label as a whole."""
-        super().action_cursor_left(select)
-        self._leave_label(0)
-
-    def action_cursor_right(self, select: bool = False) -> None:
-        """Right, over a label as a whole."""
-        super().action_cursor_right(select)
-        self._leave_label(1)
-
-    def _leave_label(self, side: int) -> None:
-        start, end = self.selection
-        if self.attached and (outside := self._outside(end, side)) != end:
-            self.selection = Selection(outside if start == end else start, outside)
-
     # Suggestions
 
     def word(self) -> Word | None:
@@ -291,11 +230,17 @@ class PromptArea(TextArea):
         row, column = self.cursor_location
         return word_at(self.document[row], row, column) if self.selection.is_empty else None
 
+    @property
+    def wanted(self) -> Word | None:
+        """The same, unless the list was closed for it."""
+        word = self.word()
+        return None if word == self._dismissed else word
+
     def watch_selection(self) -> None:
         """The cursor moved, perhaps because something was written."""
         if self.chat is None:
             return
-        word = self.word()
+        word = self.wanted
         if word is None:
             self.popup.close()
             return
@@ -313,15 +258,10 @@ class PromptArea(TextArea):
         Args:
             text: what to begin with; else what is in the editor.
         """
-        if self._searching is None and (entries := self.sent.entries):
-            self._searching = self.draft
-            self.popup.close()
-            if text:
-                self.show(Draft(text))
-            self._at = None
+        if self._searching is None:
+            self._searching, self._dismissed, self._at = self.draft, None, None
+            self.show(Draft(text or self.text))
             self.watch_selection()
-            if not entries:
-                self._dismiss()
 
     def found(self, draft: Draft) -> None:
         """The search is over: this was wanted."""
