@@ -40,7 +40,7 @@ async def test_requests_calls_retries_and_denials() -> None:
         await person.until(lambda: not person.app.chat.busy)
         await person.press("f9")
         await person.sees(
-            "prompt", "Look around", "tokens/s", "first after", "retry", "503", "attempt 2", "denied by you"
+            "prompt", "Look around", "tokens, first", "retry", "503", "attempt 2", "denied by you"
         )
         assert "done" in person.line('"here"')
         assert "failed" in person.line('"nowhere"')

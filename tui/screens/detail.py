@@ -41,10 +41,11 @@ class TextBlock(Block):
     Args:
         text: any number of lines.
         style: names of its styles.
+        gap: a blank line stands before it.
     """
 
-    def __init__(self, text: str, style: str = "") -> None:
-        super().__init__()
+    def __init__(self, text: str, style: str = "", *, gap: bool = False) -> None:
+        super().__init__(gap=gap)
         self.text = text
         self._style = style
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MARKS: dict[State, tuple[str, Tone]] = {
     "pending": ("○", ""),
-    "doing": ("▸", "good"),
+    "doing": ("◐", "good"),
     "done": ("✓", "muted"),
     "failed": ("✗", "error"),
     "skipped": ("–", "muted"),

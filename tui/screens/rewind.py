@@ -76,7 +76,7 @@ class RewindScreen(ListScreen[Prompt]):
         for change in would.restored:
             diff = parsed(change)
             blocks += [
-                TextBlock(f"{change.path} {diff.count if diff.hunks else ''}", "strong"),
+                TextBlock(f"{change.path} {diff.count if diff.hunks else ''}", "strong", gap=True),
                 *difference(diff),
             ]
         return blocks

@@ -59,7 +59,7 @@ class SessionsScreen(ListScreen[SessionInfo]):
         Binding("n", "rename", "rename"),
         Binding("d", "delete", "delete"),
         Binding("e", "export", "export"),
-        Binding("a", "all", "all folders"),
+        Binding("a", "all", "all"),
     ]
 
     def __init__(self, chat: Chat) -> None:

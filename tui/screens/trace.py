@@ -119,7 +119,7 @@ def _told(step: Step) -> tuple[str, str, str, Tone]:
             state, result, tone = _call_end(step)
             return t("call"), f"{event.name} {event.arguments}", f"{state} {result}".strip(), tone
         case UsageReported():
-            return t("reply"), f"{_tokens(event)} · {_speed(step)}", "", ""
+            return t("reply"), *_reply(event, step), ""
         case RunStarted():
             return t("run"), f"{event.model} · {event.server} · {event.why}", "", "muted"
         case RunFinished():
@@ -162,17 +162,12 @@ def _call_end(step: Step) -> tuple[str, str, Tone]:
             return (t("asking") if step.asked is not None else t("running")), "", ""
 
 
-def _tokens(event: UsageReported) -> str:
-    cached = f" ({event.request.cached_tokens:,} {t('cached')})" if event.request.cached_tokens else ""
-    return f"{event.request.input_tokens:,}{cached} → {event.request.output_tokens:,} {t('tokens')}"
-
-
-def _speed(step: Step) -> str:
-    event = step.event
-    assert isinstance(event, UsageReported)
-    rest = step.seconds - step.first
-    speed = f" · {event.request.output_tokens / rest:,.0f} {t('tokens/s')}" if rest > 0.01 else ""
-    return f"{duration(step.seconds)} · {t('first after')} {duration(step.first)}{speed}"
+def _reply(event: UsageReported, step: Step) -> tuple[str, str]:
+    """Tokens and the time to the first, all the time and the speed from then on."""
+    used, rest = event.request, step.seconds - step.first
+    tokens = t("{sent} → {written} tokens", sent=f"{used.input_tokens:,}", written=f"{used.output_tokens:,}")
+    speed = f" · {used.output_tokens / rest:,.0f} {t('tokens/s')}" if rest > 0.01 else ""
+    return f"{tokens}, {t('first')} {duration(step.first)}", f"{duration(step.seconds)}{speed}"
 
 
 def _details(step: Step) -> list[TextBlock | LazyBlock]:
@@ -181,8 +176,8 @@ def _details(step: Step) -> list[TextBlock | LazyBlock]:
     if isinstance(event, PlanChanged):
         return [TextBlock(plan_text(event.plan))]
     if not isinstance(event, CallStarted):
-        facts = "\n".join(f"{name}: {value}" for name, value in _facts(event) if value not in ("", None, about))
-        return [*map(TextBlock, filter(None, (about, result))), TextBlock(facts, "call-note")]
+        facts = "\n".join(f"{name}: {value}" for name, value in _facts(event) if value not in ("", None, False, about))
+        return [*map(TextBlock, filter(None, (about, result))), TextBlock(facts, "call-note", gap=True)]
     blocks: list[TextBlock | LazyBlock] = [TextBlock(f"{event.name}: {result}", "strong"), json_code(event.arguments)]
     if step.asked is not None:
         blocks.append(TextBlock(f"{t('asked, as')} {step.asked.reason}", "call-note"))
