@@ -289,7 +289,7 @@ async def test_a_disk_that_is_full_ends_the_run_with_one_clear_error(lines: int)
     async with ScriptedServer(Turn(calls=[Call("quick"), Call("endless")]), "end") as server:
         limits = Limits(seconds=0.3)  # of a run whose record still had room
         run = Agent(server=server.url, tools=[quick, endless], journal=Full(lines), limits=limits).stream("go")
-        async with asyncio.timeout(10), run:
+        async with asyncio.timeout(50), run:
             events = [event async for event in run]
     last = events[-1]
     assert isinstance(last, RunFinished)

@@ -41,7 +41,7 @@ def runs_going_on() -> list[str]:
 
 
 async def events_of(run: Run) -> list[Event]:
-    async with asyncio.timeout(10), run:
+    async with asyncio.timeout(50), run:
         return [event async for event in run]
 
 
@@ -65,7 +65,7 @@ class TestCancelling:
 
     @pytest.mark.parametrize("steps", range(12))
     async def test_at_each_of_the_first_steps(self, steps: int) -> None:
-        async with asyncio.timeout(10), EchoServer() as server:
+        async with asyncio.timeout(50), EchoServer() as server:
             task = asyncio.create_task(Agent(server=server.url).run("go"))
             for _ in range(steps):
                 await asyncio.sleep(0)
@@ -75,7 +75,7 @@ class TestCancelling:
             assert runs_going_on() == []
 
     async def test_while_the_agent_opens(self) -> None:
-        async with asyncio.timeout(10), Waiting() as server:
+        async with asyncio.timeout(50), Waiting() as server:
             agent = Agent(server=server.url)
             async with agent.stream("one") as run:
                 await server.asked.wait()
@@ -94,7 +94,7 @@ class TestCancelling:
             asked.set()
             return await asyncio.Future()
 
-        async with asyncio.timeout(10), ScriptedServer(WRITE) as server:
+        async with asyncio.timeout(50), ScriptedServer(WRITE) as server:
             agent = Agent(server=server.url, tools=files(), workspace=tmp_path, approve=approve)
             async with agent.stream("go") as run:
                 await asked.wait()
@@ -105,7 +105,7 @@ class TestCancelling:
         assert not (tmp_path / "a.txt").exists()
 
     async def test_an_answer_that_comes_too_late_is_no_error(self, tmp_path: Any) -> None:
-        async with asyncio.timeout(10), ScriptedServer(WRITE) as server:
+        async with asyncio.timeout(50), ScriptedServer(WRITE) as server:
             agent = Agent(server=server.url, tools=files(), workspace=tmp_path)
             async with agent.stream("go") as run:
                 async for event in run:
@@ -128,7 +128,7 @@ class TestCancelling:
                 await asyncio.Future()
             return "done all the same"
 
-        async with asyncio.timeout(10), ScriptedServer(Turn(calls=[Call("stubborn")]), "never asked") as server:
+        async with asyncio.timeout(50), ScriptedServer(Turn(calls=[Call("stubborn")]), "never asked") as server:
             agent = Agent(server=server.url, tools=[stubborn])
             async with agent.stream("go") as run:
                 await begun.wait()
@@ -139,7 +139,7 @@ class TestCancelling:
         assert len(server.requests) == 1
 
     async def test_while_a_retry_is_waited_for(self) -> None:
-        async with asyncio.timeout(10), ScriptedServer(Fault.status(429, retry_after=60)) as server:
+        async with asyncio.timeout(50), ScriptedServer(Fault.status(429, retry_after=60)) as server:
             async with Agent(server=server.url).stream("go") as run:
                 async for event in run:
                     if event.type == "retrying":
@@ -147,7 +147,7 @@ class TestCancelling:
             assert run.result.finish == "cancelled"
 
     async def test_leaving_early_closes_the_connection(self) -> None:
-        async with asyncio.timeout(10), ScriptedServer(Turn("a b c d", fault=Fault.hang(after=3))) as server:
+        async with asyncio.timeout(50), ScriptedServer(Turn("a b c d", fault=Fault.hang(after=3))) as server:
             async with Agent(server=server.url).stream("go") as run:
                 async for event in run:
                     if isinstance(event, TextDelta):
@@ -174,7 +174,7 @@ class TestCancelling:
             return ""
 
         calls = [Call("endless", id="e"), Call("quick", id="q")]
-        async with asyncio.timeout(10), ScriptedServer(Turn(calls=calls), "fine") as server:
+        async with asyncio.timeout(50), ScriptedServer(Turn(calls=calls), "fine") as server:
             agent = Agent(server=server.url, tools=[quick, endless])
             async with agent.stream("go") as run:
                 async for event in run:
@@ -207,7 +207,7 @@ class TestLimits:
         async def approve(request: ApprovalRequest) -> bool:
             return await asyncio.Future()
 
-        async with asyncio.timeout(10), ScriptedServer(WRITE) as server:
+        async with asyncio.timeout(50), ScriptedServer(WRITE) as server:
             limits = Limits(seconds=0.3)
             agent = Agent(server=server.url, tools=files(), workspace=tmp_path, approve=approve, limits=limits)
             with pytest.raises(LimitReached, match="seconds"):
@@ -242,13 +242,13 @@ class TestApprove:
     async def test_who_only_waits_for_the_end_answers_nothing(self, tmp_path: Any) -> None:
         async with ScriptedServer(WRITE, "sorry") as server:
             agent = Agent(server=server.url, tools=files(), workspace=tmp_path)
-            async with asyncio.timeout(10), agent.stream("go") as run:
+            async with asyncio.timeout(50), agent.stream("go") as run:
                 assert (await run.wait()).output == "sorry"
 
     async def test_who_reads_and_waits_is_asked(self, tmp_path: Any) -> None:
         async with ScriptedServer(WRITE, "fine") as server:
             agent = Agent(server=server.url, tools=files(), workspace=tmp_path)
-            async with asyncio.timeout(10), agent.stream("go") as run:
+            async with asyncio.timeout(50), agent.stream("go") as run:
                 end = asyncio.create_task(run.wait())
                 async for event in run:
                     if isinstance(event, ApprovalAsked):
@@ -312,7 +312,7 @@ class TestEngine:
         return closed
 
     async def test_not_while_a_run_goes_on(self, closed: list[str]) -> None:
-        async with asyncio.timeout(10), EchoServer() as server:
+        async with asyncio.timeout(50), EchoServer() as server:
             agent = Agent(server=server.url)
             async with agent, agent.stream("one") as run:
                 await run.wait()
@@ -347,7 +347,7 @@ async def test_nothing_comes_after_the_end() -> None:
 
     async with ScriptedServer(Turn(calls=[Call("begin")]), "fine") as server:
         run = Agent(server=server.url, tools=[begin]).stream("go")
-        async with asyncio.timeout(10), run:
+        async with asyncio.timeout(50), run:
             await run.wait()
             late[0].progress("still here")
             events = [event async for event in run]

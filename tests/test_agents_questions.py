@@ -61,7 +61,7 @@ async def test_an_event_asks_and_the_watcher_answers(made: Any, given: Answer, c
     asked: list[QuestionAsked] = []
     async with (
         calling(made.name) as server,
-        asyncio.timeout(10),
+        asyncio.timeout(50),
         Agent(server=server.url, tools=[made]).stream("go") as run,
     ):
         async for event in run:
@@ -89,7 +89,7 @@ async def test_a_form_that_is_not_filled_in_fails_the_call() -> None:
 async def test_where_nobody_answers_the_model_is_told(watched: bool) -> None:
     async with calling("paint") as server:
         agent = Agent(server=server.url, tools=[paint])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             if watched:
                 async with agent.stream("go") as run:
                     assert [event for event in [event async for event in run] if isinstance(event, CallFailed)]

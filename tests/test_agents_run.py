@@ -66,7 +66,7 @@ async def weather(city: str) -> str:
 
 
 async def events_of(run: Run) -> list[Event]:
-    async with asyncio.timeout(10), run:
+    async with asyncio.timeout(50), run:
         return [event async for event in run]
 
 
@@ -235,7 +235,7 @@ class TestApproval:
     async def test_a_watcher_answers_the_event(self, tmp_path: Any) -> None:
         async with await self.turns() as server:
             agent = Agent(server=server.url, tools=files(), workspace=tmp_path)
-            async with asyncio.timeout(10), agent.stream("go") as run:
+            async with asyncio.timeout(50), agent.stream("go") as run:
                 async for event in run:
                     if isinstance(event, ApprovalAsked):
                         run.answer(event.request_id, Decision.allow())
@@ -277,7 +277,7 @@ async def test_steering_is_read_before_the_next_reply() -> None:
 async def test_cancel_closes_the_connection_and_keeps_what_there_is() -> None:
     async with ScriptedServer(Turn(calls=[Call("weather", {"city": "x"})]), Fault.hang(after=2)) as server:
         run = Agent(server=server.url, tools=[weather]).stream("go")
-        async with asyncio.timeout(10), run:
+        async with asyncio.timeout(50), run:
             async for event in run:
                 if isinstance(event, TextDelta):
                     run.cancel()

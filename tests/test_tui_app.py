@@ -178,7 +178,7 @@ class Person:
         return next((line for line in self.screen().splitlines() if part in line), "")
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while not condition():
                 await self.pilot.pause()
 
@@ -569,7 +569,7 @@ async def test_answers_to_an_approval(keys: list[str], decision: Decision) -> No
         asked = person.asks()
         await person.sees("Run write_file?")
         await person.pilot.press(*("space" if key == " " else key for key in keys))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             assert await asked == decision
         await person.sees_no("Run write_file?")
         assert not person.run.cancelled
@@ -582,7 +582,7 @@ async def test_keys_in_a_burst_answer_like_keys_one_by_one() -> None:
         await person.sees("Run write_file?")
         for key in ("down", "down", "enter"):
             person.app.post_message(events.Key(key, None))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             assert await asked == Decision.allow()
 
 
@@ -855,7 +855,7 @@ async def test_answers_to_a_question(options: tuple[str, ...], keys: list[str], 
         await person.sees("Which [b]colour[/b]?")
         assert not person.chat.editor.display
         await person.pilot.press(*keys)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             assert await asked == answer
         await person.until(lambda: person.app.focused is person.chat.editor)
         await person.sees_no("Which")

@@ -26,7 +26,7 @@ SCHEMA = {
 
 
 async def given(task: asyncio.Task[Answer]) -> Answer:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         return await task
 
 

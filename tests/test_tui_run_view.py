@@ -94,7 +94,7 @@ class Watched(App[None]):
         self.transcript.action_toggle_block(self.block(kind, number).serial)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while not condition():
                 await self.pilot.pause()
 

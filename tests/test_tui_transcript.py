@@ -46,7 +46,7 @@ async def shown(width: int = 40, height: int = 10) -> AsyncGenerator[tuple[Alone
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         while not condition():
             await pilot.pause()
 

@@ -38,7 +38,7 @@ class Person:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while not condition():
                 await self.pilot.pause()
 
