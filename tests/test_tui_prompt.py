@@ -94,6 +94,14 @@ async def test_commands_are_offered_and_chosen_by_keys_and_mouse() -> None:
         await person.until(lambda: len(person.agent.sessions) == 2)
         assert not editor.text
         assert person.app.focused is editor
+        await presses(person, "slash")
+        assert editor.popup.display
+        asked = person.asks()
+        await person.sees("Run write_file?")
+        await person.until(lambda: not editor.popup.display)  # an approval has the place to itself
+        asked.cancel()
+        await person.until(lambda: person.app.focused is editor)
+        assert editor.text == "/"
 
 
 async def test_files_are_offered_and_go_with_the_prompt() -> None:

@@ -114,6 +114,7 @@ class PromptActions(App[int]):
             self.hint(t("Nothing was sent yet"))
         elif self.chat_screen.editor.has_focus:
             self.chat_screen.editor.search(text)
+            self.hint(t("Words of it find it · Enter takes it · Esc back"))
 
     def action_attach(self, path: str) -> None:
         """Put a file into the prompt."""
