@@ -43,7 +43,7 @@ async def offered(person: Person, *texts: str) -> None:
 async def presses(person: Person, *keys: str) -> None:
     """Keys as fast as a terminal sends them."""
     for key in keys:
-        character = {"slash": "/"}.get(key, key if len(key) == 1 else None)
+        character = {"slash": "/", "space": " "}.get(key, key if len(key) == 1 else None)
         person.app.post_message(events.Key(key, character))
     await person.pilot.pause()
     await person.pilot.pause()
@@ -209,6 +209,12 @@ async def test_own_commands_skills_and_what_servers_offer() -> None:
         await presses(person, "escape", "enter")
         await person.sees("/lively:review: write language=…")
         assert person.chat.editor.text == "/lively:review"
+        await presses(person, "space")
+        await offered(person, "language=")
+        await presses(person, "tab", *"p")
+        await offered(person, "python", "perl")
+        await presses(person, "down", "tab")
+        assert person.chat.editor.text == "/lively:review language=perl "
         person.chat.editor.clear()
         await presses(person, *"@live")
         await person.until(lambda: any(text.startswith("lively:") for text in shown(person)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from qianda.tui.prompt.words_at import NO_NAME, Word
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from qianda.tools.mcp.offers import Offer
     from qianda.tui.chat import Chat
     from qianda.tui.prompt.editor import PromptArea
 
@@ -37,6 +39,7 @@ class Completion:
         self._editor, self._chat = editor, chat
         self._index: PathIndex | None = None
         self._own: list[Suggestion] = []
+        self._offers: list[Offer] = []
         self._resources: list[Suggestion] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._read: dict[str, float] = {}
@@ -55,13 +58,20 @@ class Completion:
                 self._popup.show(fitting(word.text, [*_built_in(), *self._own]), word)
                 self._load("prompts", self._load_prompts)
                 self._load("own", self._load_own)
+            case "argument":
+                self._load("prompts", self._load_prompts)
+                self._seek(self._find_values(word))
             case "mention":
                 self._load("files", self._load_files)
                 self._load("resources", self._load_resources)
                 if self._index is not None:
-                    if self._finding is not None:
-                        self._finding.cancel()
-                    self._finding = asyncio.create_task(self._find(self._index, word))
+                    self._seek(self._find(self._index, word))
+
+    def _seek(self, finding: Coroutine[Any, Any, None]) -> None:
+        """Look for what fits the word of now; what fits the one before is not wanted any more."""
+        if self._finding is not None:
+            self._finding.cancel()
+        self._finding = asyncio.create_task(finding)
 
     def _earlier(self, text: str) -> list[Suggestion]:
         """The prompts that have all the words, the newest first."""
@@ -88,7 +98,7 @@ class Completion:
             finally:
                 self._read[what] = time.monotonic()
                 del self._tasks[what]
-            if (word := self._editor.wanted) is not None and word.kind in ("command", "mention"):
+            if (word := self._editor.wanted) is not None and word.kind != "history":
                 self.look(word)
 
         self._tasks[what] = asyncio.create_task(work())
@@ -116,7 +126,8 @@ class Completion:
         from qianda.tui.prompt.own_commands import offered_prompts
 
         prompts: list[Suggestion] = []
-        for offer in await offered_prompts(self._chat):
+        self._offers = await offered_prompts(self._chat)
+        for offer in self._offers:
             takes = " ".join(f"{name}=…" if needed else f"[{name}=…]" for name, needed in offer.arguments)
             name = f"{offer.server}:{offer.name}"
             about = ": ".join(filter(None, [offer.title, offer.description]))
@@ -143,6 +154,31 @@ class Completion:
         if self._editor.wanted == word:
             found = [_path(path) for path in paths]
             self._popup.show([*found, *fitting(word.text, self._resources)][:MOST_FOUND], word)
+
+    async def _find_values(self, word: Word) -> None:
+        """Names of a prompt's arguments; behind an equals sign what the server says that it could be."""
+        command, *given, last = word.text.split(" ")
+        offer = next((offer for offer in self._offers if f"{offer.server}:{offer.name}" == command), None)
+        if offer is None:
+            return
+        name, equals, value = last.partition("=")
+        pairs = dict(each.split("=", 1) for each in given if "=" in each)
+        if equals:
+            from qianda.tui.prompt.own_commands import argument_values
+
+            try:
+                values = await argument_values(self._chat, offer, name, value, pairs)
+            except QiandaError:
+                return
+            items = [Suggestion(each, "", f"{name}={shlex.quote(each)} ") for each in values]
+        else:
+            items = [
+                Suggestion(f"{each}=", t("needed") if needed else "", f"{each}=")
+                for each, needed in offer.arguments
+                if each.startswith(name) and each not in pairs
+            ]
+        if self._editor.wanted == word:
+            self._popup.show(items[:MOST_FOUND], word)
 
 
 def fitting(text: str, offered: Iterable[Suggestion]) -> list[Suggestion]:

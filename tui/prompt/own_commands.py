@@ -90,6 +90,22 @@ async def _prompt(chat: Chat, offer: Offer, draft: Draft, argument: str) -> Draf
     return replace(draft, content=_content(messages))
 
 
+async def argument_values(chat: Chat, offer: Offer, name: str, value: str, given: dict[str, str]) -> list[str]:
+    """What an argument of a prompt could be, as its server says.
+
+    Raises:
+        ToolError: the server failed.
+    """
+    if chat.agent is None:
+        return []
+    async with chat.agent.opened() as resources:
+        if resources.mcp is None:
+            return []
+        from qianda.tools.mcp.offers import complete
+
+        return await complete(resources.mcp, offer, name, value, given)
+
+
 def read_arguments(offer: Offer, text: str) -> dict[str, str]:
     """The arguments of a prompt: ``name=value``, in quotes where it has spaces; the only one also without its name.
 

@@ -12,6 +12,7 @@ BEFORE = r"(?<![A-Za-z0-9_.@/-])"
 """What stands before the @ of a mention is no part of an address or a path."""
 _MENTION = re.compile(rf'{BEFORE}@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^{NO_NAME}]*))$')
 _COMMAND = re.compile(r"/(?P<name>[\w:.-]*)$")
+_ARGUMENT = re.compile(r"/[\w.-]+:[\w.-]+ (?:.* )?(?P<argument>[^\s=]*(?:=\S*)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,13 @@ class Word:
 
     Args:
         kind: what it names.
-        text: as far as it is written, without its sign.
+        text: as far as it is written, without its sign; of an argument all that stands behind the slash.
         row: line of the prompt.
         start: column of its sign.
         end: column of the cursor.
     """
 
-    kind: Literal["command", "mention", "history"]
+    kind: Literal["command", "argument", "mention", "history"]
     text: str
     row: int
     start: int
@@ -34,7 +35,7 @@ class Word:
 
 
 def word_at(line: str, row: int, column: int) -> Word | None:
-    """The command or mention that ends at the cursor, if there is one.
+    """The command, argument of a server's prompt, or mention that ends at the cursor, if there is one.
 
     Args:
         line: of the prompt.
@@ -44,6 +45,8 @@ def word_at(line: str, row: int, column: int) -> Word | None:
     before = line[:column]
     if row == 0 and before.startswith("/") and (found := _COMMAND.fullmatch(before)):
         return Word("command", found["name"], row, 0, column)
+    if row == 0 and before.startswith("/") and (found := _ARGUMENT.fullmatch(before)):
+        return Word("argument", before[1:], row, found.start("argument"), column)
     if "@" in before and (found := _MENTION.search(before)):
         text = found["bare"] if found["quoted"] is None else found["quoted"]
         return Word("mention", text, row, found.start(), column)
