@@ -39,9 +39,7 @@ async def test_requests_calls_retries_and_denials() -> None:
         await person.press("escape", "enter")
         await person.until(lambda: not person.app.chat.busy)
         await person.press("f9")
-        await person.sees(
-            "prompt", "Look around", "tokens, first", "retry", "503", "attempt 2", "denied by you"
-        )
+        await person.sees("prompt", "Look around", "tokens, first", "retry", "503", "attempt 2", "denied by you")
         assert "done" in person.line('"here"')
         assert "failed" in person.line('"nowhere"')
         assert "▸" in person.line("end")
@@ -54,6 +52,19 @@ async def test_requests_calls_retries_and_denials() -> None:
         await person.press("slash", *"denied")
         await person.sees_no("retry")
         await person.sees("write_file")
+
+
+async def test_it_follows_a_run() -> None:
+    async with chatting() as person:
+        await person.press("f9")
+        await person.sees("Nothing happened yet")
+        person.app.chat.trace.note(CallStarted(run_id="r", seq=0, time=0.0, call_id="1", name="look", arguments="{}"))
+        await person.sees("look {}", "running")
+        person.app.chat.trace.note(
+            CallFinished(run_id="r", seq=1, time=0.1, call_id="1", name="look", content="fine", seconds=0.1)
+        )
+        await person.sees("done 0.1 s")
+        await person.sees_no("running")
 
 
 def test_it_keeps_to_its_bounds() -> None:

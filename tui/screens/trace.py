@@ -60,7 +60,6 @@ class TraceScreen(ListScreen[Step]):
     def __init__(self, chat: Chat) -> None:
         super().__init__(chat)
         self._waiting = False
-        self._serials: dict[int, Step] = {}
 
     def on_mount(self) -> None:
         """Watch the run."""
@@ -82,7 +81,8 @@ class TraceScreen(ListScreen[Step]):
 
     async def load(self) -> Sequence[Item[Step]]:
         """The steps."""
-        return [_item(step) for step in self.chat.trace.steps]
+        made = {item.key: item for item in self.items if not _went_on(item)}
+        return [made.get(_key(step)) or _item(step) for step in self.chat.trace.steps]
 
     async def _show(self) -> None:
         new = not self.list.items
@@ -103,12 +103,21 @@ class TraceScreen(ListScreen[Step]):
             self.say(t("Copied {count} characters", count=len(text)))
 
 
+def _key(step: Step) -> str:
+    return f"{step.event.run_id}/{step.event.seq}"
+
+
+def _went_on(item: Item[Step]) -> bool:
+    """Whether it was a call that had not ended, when the item was made."""
+    return isinstance(item.value.event, CallStarted) and not item.tone
+
+
 def _item(step: Step) -> Item[Step]:
     event = step.event
     what, about, result, tone = _told(step)
     depth = "· " * event.run_id.count(".")
     when = time.strftime("%H:%M:%S", time.localtime(event.time))
-    return Item(f"{event.run_id}/{event.seq}", (when, depth + what, about, result), step, tone)
+    return Item(_key(step), (when, depth + what, about, result), step, tone)
 
 
 def _told(step: Step) -> tuple[str, str, str, Tone]:
