@@ -195,9 +195,9 @@ class Bench:
         for number in range(CALLS):
             (self.folder / f"note-{number}.txt").write_text(f"note {number}\n", encoding="utf-8")
         with self.chat("--agent", str(self.home / "calls.toml")) as terminal:
-            ask(terminal, f"calls {CALLS // 10}", LAST)
+            ask(terminal, f"calls {CALLS // 10}", LAST, 300)
             early = terminal.memory()
-            ask(terminal, f"calls {CALLS + CALLS // 10}", LAST)
+            ask(terminal, f"calls {CALLS}", LAST, 1200)
             return [(f"memory that {2 * CALLS:,} messages add", terminal.memory() - early, 50, "MB")]
 
     def streamed(self, terminal: Terminal, prompt: str) -> tuple[float, float]:
@@ -209,11 +209,11 @@ class Bench:
         return terminal.cpu - before, lag
 
 
-def ask(terminal: Terminal, prompt: str, until: str) -> float:
+def ask(terminal: Terminal, prompt: str, until: str, patience: float = 60) -> float:
     """Send a prompt; when this text came."""
     place = terminal.written
     terminal.type(prompt, "Enter")
-    return terminal.wait(until, place, patience=600)
+    return terminal.wait(until, place, patience=patience)
 
 
 def share(terminal: Terminal) -> float:

@@ -40,6 +40,7 @@ class Terminal:
         self._written = bytearray()
         self._times: list[tuple[int, float]] = []  # how much was written when
         self._more = threading.Condition()
+        self._ended = False
         threading.Thread(target=self._read, daemon=True).start()
         self.pid = 0
 
@@ -100,13 +101,10 @@ class Terminal:
         with self._more:
             while (found := self._written.find(wanted, since)) < 0:
                 since = max(since, len(self._written) - len(wanted))
-                if not self._more.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
-                    raise TimeoutError(f"{text!r} never came; the screen:\n{self.screen()}")
+                if self._ended or (not self._more.wait(deadline - time.monotonic()) and time.monotonic() >= deadline):
+                    last = bytes(self._written[-2000:]).decode(errors="replace")
+                    raise TimeoutError(f"{text!r} never came; what came last:\n{last}")
             return next(when for size, when in self._times if size >= found + len(wanted))
-
-    def screen(self) -> str:
-        """What tmux shows."""
-        return self._ask("capture-pane", "-p")
 
     @property
     def cpu(self) -> float:
@@ -142,3 +140,6 @@ class Terminal:
                     self._written += data
                     self._times.append((len(self._written), time.monotonic()))
                     self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
