@@ -163,6 +163,7 @@ class _Call:
 
             async def work() -> ToolResult:
                 self._executed = True
+                self._started = time.monotonic()  # how long a person took to agree is not the tool's time
                 if refused is not None:
                     return refused
                 assert tool is not None

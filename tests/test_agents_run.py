@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -492,3 +494,21 @@ async def test_a_model_that_cannot_think_refuses_kindly() -> None:
     async with ScriptedServer("x", model="qwen3-coder-30b") as server:
         with pytest.raises(ConfigurationError, match="cannot think"):
             await Agent(server=server.url, thinking=True).run("go")
+
+
+async def test_the_seconds_of_a_call_are_the_tool_s_not_those_of_the_person_who_was_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("qianda.agents.calls.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    async def approve(_: ApprovalRequest) -> Decision:
+        clock[0] += 60
+        return Decision.allow()
+
+    write = Turn(calls=[Call("write_file", {"path": "a", "content": "x"})])
+    async with ScriptedServer(write, "Done.") as server:
+        agent = Agent(server=server.url, tools=files(), workspace=tmp_path, approve=approve)
+        async with agent.stream("Write") as run:
+            finished = [event async for event in run if isinstance(event, CallFinished)]
+    assert [event.seconds for event in finished] == [0.0]
