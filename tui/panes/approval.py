@@ -79,10 +79,12 @@ def _command_rows(text: str, language: str, width: int) -> list[Row]:
 def facts(request: ApprovalRequest) -> str:
     """What the call touches, where its arguments alone do not say it: "" for nothing."""
     effects, told = request.effects, " ".join(str(value) for value in request.arguments.values())
-    folder = effects.command.removesuffix(str(request.arguments.get("command", ""))).strip()
+    # As the call prefixes it where the shell is not in the workspace's top folder.
+    before, _, command = effects.command.partition(" && ")
+    folder = before.removeprefix("cd ") if effects.keeps_folder and command == request.arguments.get("command") else ""
     untold = [path for path in effects.writes if path not in told]
     parts = [
-        *([t("runs in {folder}", folder=folder.removeprefix("cd ").removesuffix("&&").strip())] if folder else []),
+        *([t("runs in {folder}", folder=folder)] if folder else []),
         *([t("changes {paths}", paths=", ".join(untold))] if untold else []),
         *([t("goes to {hosts}", hosts=", ".join(map(_host, effects.urls)))] if effects.urls else []),
     ]
@@ -186,7 +188,7 @@ class ApprovalPane(AskingPane):
             )
             choice.display = choice.id in ids and (choice.id != "all" or total > place)
             if choice.id == "all":
-                choice.update(t("No to all {count} that wait", count=total - place + 1))
+                choice.say(t("No to all {count} that wait", count=total - place + 1))
         self.query_one("#reason").display = page != "rule"
         self.query_one("#why").display = page == "why"
 

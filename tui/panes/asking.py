@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from qianda.tui.screen import ChatScreen
     from qianda.tui.transcript.diff import Diff
 
+SHARE = 0.3
+"""Of the terminal's height, for what is asked about."""
 GUARD_SECONDS = 0.8
 """Who was typing as the pane came goes on typing for so long: Enter answers nothing, and letters are not lost."""
 
@@ -82,9 +84,10 @@ class What(Transcript):
         self.settle()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 - Textual's
-        """Every row at this width."""
+        """Every row at this width, as far as it leaves room for the transcript."""
         self.stack.resize(max(width - 1, 1))
-        return sum(len(block.layout(max(width - 1, 1))) for block in self.stack.blocks)
+        rows = sum(len(block.layout(max(width - 1, 1))) for block in self.stack.blocks)
+        return min(rows, share_of(self, SHARE))
 
     def settle(self) -> None:
         """Draw, and say what is hidden."""
@@ -99,11 +102,30 @@ class What(Transcript):
         self.follow = False
 
 
+def share_of(widget: Widget, share: float) -> int:
+    """Rows: a share of the terminal's. Not as ``vh`` in the style sheet, which a height ``auto`` around it forgets."""
+    return max(round(widget.screen.size.height * share), 3)
+
+
 class Choice(Static, can_focus=True):
     """One answer; a click is as good as Enter."""
 
     def __init__(self, key: str, text: str) -> None:
-        super().__init__(text, markup=False, id=key)
+        super().__init__(markup=False, id=key)
+        self.say(text)
+
+    def say(self, text: str, mark: str = " ") -> None:
+        """Another text."""
+        self._text = text
+        self.update(f"{mark} {text}")
+
+    def on_focus(self) -> None:
+        """It has the focus now: without colours too one sees that."""
+        self.say(self._text, "▸")
+
+    def on_blur(self) -> None:
+        """Another has it."""
+        self.say(self._text)
 
     def on_click(self, event: events.Click) -> None:
         """Choose it."""

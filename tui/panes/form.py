@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
-from qianda.tui.panes.asking import AskingPane, Choice
+from qianda.tui.panes.asking import AskingPane, Choice, share_of
 from qianda.tui.panes.fields import Pick, read_field, widget_of
 from qianda.tui.transcript.rows import visible
 from qianda.tui.words import t
@@ -57,6 +57,10 @@ class FormPane(AskingPane):
                 yield Static(id=f"{key}-wrong", classes="wrong", markup=False)
         yield Choice("send", t("Send"))
         yield Choice("decline", t("No answer"))
+
+    def prepare(self) -> None:
+        """A long form scrolls."""
+        self.query_one("#form").styles.max_height = share_of(self, 0.5)
 
     def stops(self) -> list[str]:
         """The fields, then the answers."""

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static, TextArea
 
-from qianda.tui.panes.asking import AskingPane, Choice, What, text_block
+from qianda.tui.panes.asking import AskingPane, Choice, What, share_of, text_block
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class PlanPane(AskingPane):
 
     def prepare(self) -> None:
         """The answers first."""
-        self.query_one(TextArea).cursor_blink = False
+        steps = self.query_one(TextArea)
+        steps.cursor_blink = False
+        steps.styles.max_height = share_of(self, 0.4)
         self._show_page("")
 
     def _show_page(self, page: str) -> None:
@@ -80,6 +82,8 @@ class PlanPane(AskingPane):
         self.query_one("#title", Static).update(titles.get(page, t("Carry out this plan?")))
         self.query_one("#steps").display = page == "steps"
         self.query_one("#what").display = page != "steps"
+        if page == "steps":
+            self.query_one("#more").display = False
         self.query_one("#why").display = page == "why"
         for choice in self.query(Choice):
             choice.display = choice.id in _PAGES[page]

@@ -41,7 +41,10 @@ class PaneQueue:
         from qianda.tui.panes.approval import ApprovalPane
         from qianda.tui.transcript.changes import proposed
 
-        diff = await asyncio.to_thread(proposed, request.workspace, request.arguments)
+        try:
+            diff = await asyncio.to_thread(proposed, request.workspace, request.arguments)
+        except (OSError, ValueError):  # the arguments themselves are shown then
+            diff = None
         answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         waiting = (ApprovalPane(request, answer, diff=diff, deny_all=self._deny_all), answer)
         self._approvals.append(waiting)
