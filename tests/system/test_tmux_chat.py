@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import re
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,6 +70,46 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         """Another size."""
         self._do("resize-window", "-t", "chat", "-x", str(columns), "-y", str(rows))
+
+    @contextmanager
+    def mouse(self) -> Generator[Callable[..., None]]:
+        """Somebody who looks at tmux in a terminal of their own, with tmux's mouse and clipboard on.
+
+        Gives what their terminal says: a button (0 left, 32 left and moving, 64 wheel up), column and row from 1 on,
+        and whether the button goes up.
+        """
+        self._do("set", "-g", "mouse", "on")
+        self._do("set", "-g", "status", "off")
+        self._do("set", "-s", "set-clipboard", "on")
+        columns, rows = self._size
+        terminal, theirs = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        attach = [*self._tmux, "attach", "-t", "chat"]
+        looking = subprocess.Popen(
+            attach, stdin=theirs, stdout=theirs, env=os.environ | {"TERM": "xterm-256color"}, start_new_session=True
+        )
+        os.close(theirs)
+        os.read(terminal, 1 << 16)
+
+        def event(button: int, column: int, row: int, *, up: bool = False) -> None:
+            while select.select([terminal], [], [], 0)[0]:
+                os.read(terminal, 1 << 16)
+            os.write(terminal, f"\x1b[<{button};{column};{row}{'m' if up else 'M'}".encode())
+
+        try:
+            yield event
+        finally:
+            self._do("detach-client", "-s", "chat")
+            looking.wait()
+            os.close(terminal)
+
+    def clipboard(self, text: str) -> None:
+        """Wait until the clipboard holds a text."""
+        end = time.monotonic() + PATIENCE
+        while (held := self._do("list-buffers", "-F", "#{buffer_sample}")) != text + "\n":
+            if time.monotonic() > end:
+                pytest.fail(f"The clipboard holds {held!r}")
+            select.select([self._output], [], [], 0.1)
 
     def end(self) -> None:
         """End the program, whatever it is doing."""
@@ -179,3 +223,27 @@ def test_resizing_keeps_the_end_in_sight(terminal: Terminal) -> None:
         terminal.sees("The last words.")
         terminal.type("", "PPage")
         terminal.sees("The last words.", gone=True)
+
+
+def test_the_mouse_scrolls_selects_and_copies_while_an_answer_streams(terminal: Terminal) -> None:
+    before = "".join(f"- item {number}\n" for number in range(40))
+    words = "Words that are wrapped because the line is longer than the terminal is wide, and are copied as one line."
+    answer = f"{before}\n{words}\n\n```py\ndef f():\n    return 1\n```\n\n"
+    with serving(ScriptedServer(Turn(answer, fault=Fault.hang(after=400)), Turn("More."))) as server:
+        terminal.start(QIANDA_SERVER=server.url)
+        terminal.sees("qwen3-8b")
+        terminal.type("Go", "Enter")
+        screen = terminal.sees("return 1").split("\n")
+        with terminal.mouse() as mouse:
+            first = next(at for at, line in enumerate(screen, 1) if "Words that" in line)
+            last = next(at for at, line in enumerate(screen, 1) if "return 1" in line)
+            mouse(0, 3, first)
+            mouse(32, 10, first + 1)
+            mouse(32, 60, last)
+            mouse(0, 60, last, up=True)
+            terminal.type("", "C-c")
+            terminal.clipboard(f"{words}\\n\\ndef f():\\n    return 1")
+            for _ in range(20):
+                mouse(64, 10, 5)
+            terminal.sees("item 0")
+            terminal.sees("return 1", gone=True)
