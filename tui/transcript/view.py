@@ -26,7 +26,7 @@ from qianda.tui.transcript.search import Search
 from qianda.tui.transcript.selection import row_key, selected_text
 from qianda.tui.transcript.stack import Stack
 
-FASTEST = 0.05
+FASTEST = 1 / 15
 """Seconds between flushes at least."""
 
 Target = ThinkingBlock | AnswerStream | CallBlock
