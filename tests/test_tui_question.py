@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from test_tui_app import chatting
 from textual.widgets import Input, TextArea
 
@@ -94,13 +95,17 @@ async def test_answers_to_a_plan() -> None:
         assert not run.cancelled
 
 
-async def test_no_steps_are_no_plan() -> None:
+async def test_no_steps_are_no_plan_and_an_editor_that_is_not_set_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.delenv("EDITOR", raising=False)
     async with chatting() as person:
         task = person.is_asked(Question(question=f"1. [ ] Look\n{ASK}", options=PLAN_ANSWERS))
         await person.sees("Carry out this plan?")
         await person.pilot.press("down", "down", "enter")
+        await person.pilot.press("ctrl+g")
+        await person.sees("Set $VISUAL or $EDITOR")
         person.app.screen.query_one("#steps", TextArea).text = ""
         await person.pilot.press("ctrl+s")
-        await person.sees("The steps, one a line")
+        await person.pilot.pause()
         assert not task.done()
         task.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,6 +13,8 @@ from qianda.tui.panes.asking import AskingPane, Choice, What, share_of, text_blo
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from qianda.tools.questions import Answer
 
 _PAGES = {
@@ -30,7 +32,10 @@ class PlanPane(AskingPane):
         answer: gets the consent, the changed steps, what is wrong with it, or None for a bare no.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "accept", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "accept", show=False),
+        Binding("ctrl+g", "edit_outside", show=False),
+    ]
     first = "no"
 
     def __init__(self, plan: str, answer: asyncio.Future[Answer]) -> None:
@@ -46,7 +51,11 @@ class PlanPane(AskingPane):
             case "why":
                 return (t("Enter says no, with the reason · Esc goes back"), t("Esc goes back"))
             case "steps":
-                return (t("Ctrl+S carries these steps out · Esc goes back"), t("Ctrl+S accepts · Esc goes back"))
+                return (
+                    t("Ctrl+S carries these steps out · Ctrl+G your own editor · Esc goes back"),
+                    t("Ctrl+S accepts · Ctrl+G editor · Esc goes back"),
+                    t("Ctrl+S accepts · Esc goes back"),
+                )
             case _:
                 return super().keys
 
@@ -122,6 +131,25 @@ class PlanPane(AskingPane):
         steps = step_texts(self.query_one(TextArea).text.splitlines())
         if self._page == "steps" and steps:
             self._decide({"steps": steps})
+
+    async def action_edit_outside(self) -> None:
+        """Ctrl+G: the steps in the person's own editor."""
+        from qianda.tui.prompt.outside import edit_outside
+
+        if self._page != "steps":
+            return
+        steps = self.query_one(TextArea)
+        app = cast("App[Any]", self.app)  # pyright: ignore[reportUnknownMemberType] -- Textual's type has a parameter
+        try:
+            text = await edit_outside(app, steps.text)
+        except (OSError, ValueError) as error:
+            text, said = None, str(error)
+        else:
+            said = t("Set $VISUAL or $EDITOR to your editor")
+        if text is None:
+            self.query_one("#title", Static).update(said)
+        else:
+            steps.text = text
 
     def back(self) -> bool:
         """To the answers."""
