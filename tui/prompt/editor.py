@@ -40,6 +40,7 @@ class PromptArea(LabelArea):
         Binding("pageup", "app.page(-1)", show=False),
         Binding("pagedown", "app.page(1)", show=False),
         Binding("ctrl+d", "end_of_input", show=False),
+        Binding("ctrl+underscore", "undo", show=False),  # as in readline; Ctrl+Z is the shell's
         Binding("ctrl+f", "app.history", show=False),
         Binding("ctrl+g", "app.edit_outside", show=False),
         Binding("ctrl+q", "app.queue", show=False),

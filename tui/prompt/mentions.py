@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qianda.models.errors import ToolError
+from qianda.models.errors import QiandaError, ToolError
 from qianda.models.messages import Content, MediaPart, Part, TextPart
 from qianda.tools.builtin.files import list_files, list_folder, read_file, read_lines
 from qianda.tools.builtin.images import view_image
@@ -103,7 +103,7 @@ class _Attached:
             name = _name(path.relative_to(self.workspace).as_posix() if path.is_relative_to(self.workspace) else path)
             try:
                 self._read(path, name)
-            except (ToolError, OSError, ValueError) as error:
+            except (QiandaError, OSError, ValueError) as error:
                 self.problems.append(t("{name} is not sent: {error}", name=name, error=error))
 
     def _read(self, path: Path, name: str) -> None:

@@ -81,7 +81,13 @@ class Outbox:
             self._start(draft, block)
 
     def _start(self, draft: Draft, block: UserBlock) -> None:
-        self._prepare(draft, block, lambda content: self._chat.start(content, draft))
+        def begin(content: Content) -> None:
+            if self._chat.conversation is None:  # another model is being opened
+                self._early.append((draft, block))
+            else:
+                self._chat.start(content, draft)
+
+        self._prepare(draft, block, begin)
 
     def _prepare(self, draft: Draft, block: UserBlock | None, then: Callable[[Content], None]) -> None:
         """Read what a prompt mentions, and pass it on; at once where there is nothing to read."""
@@ -217,6 +223,9 @@ class Outbox:
 
     def clear(self) -> None:
         """A new conversation."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+        self._reading = None
         self._early.clear()
         self._queue.clear()
         self.outputs.clear()
