@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from test_tui_app import Person, chatting
 
-from qianda.models.config import data_dir
 from qianda.tools.mcp.brought import look_at
 from qianda.tools.trust import is_trusted
 
@@ -52,9 +51,13 @@ async def test_everything_is_named_before_it_is_used_and_not_now_has_the_focus(b
         assert person.app.focused is person.chat.editor
         assert not is_trusted(brings)
     async with chatting() as person:  # the same is not shown again, another is
-        await person.pilot.pause()
+        await person.sees("What this folder brings is not used: /trust shows it")
+        person.agent.notify(f"{brings}/.qianda/config.toml sets server, which is not used until you say: qianda trust")
+        person.agent.notify("MCP server 'x' is not used until you say: qianda mcp approve x")
+        person.agent.notify("/elsewhere/AGENTS.md is not used until you say: qianda trust --cwd /elsewhere")
+        await person.sees("qianda trust --cwd /elsewhere")
+        assert person.screen().count("until you say") == 1
         assert "until you trust it" not in person.screen()
-        assert (data_dir() / "trust-shown.json").exists()
     (brings / "AGENTS.md").write_text("Use spaces")
     async with chatting() as person:
         await shown(person)

@@ -97,7 +97,9 @@ class Chat:
 
         self._status.busy(t("looking for a model"))
         try:
-            agent = await self._open_agent(asked_at_once(self.panes.approve), self.panes.ask, self.say, self.changes)
+            agent = await self._open_agent(
+                asked_at_once(self.panes.approve), self.panes.ask, self.welcome.notice, self.changes
+            )
             async with agent:
                 self.endpoint = await agent.endpoint()
                 self.agent = agent

@@ -49,6 +49,8 @@ class Welcome:
         try:
             brought = await asyncio.to_thread(look_at, self._chat.workspace, lambda _: None)
             if not await asyncio.to_thread(lambda: brought.asks):
+                if brought.lines and not brought.known:
+                    self._chat.say(t("What this folder brings is not used: /trust shows it"))
                 return
             self._chat.panes.show_beside(self._pane(brought))
             await asyncio.to_thread(brought.shown)
@@ -67,6 +69,13 @@ class Welcome:
                 self._program.push_screen(TrustScreen(self._chat))
 
         return TrustPane(brought, decide)
+
+    def notice(self, text: str) -> None:
+        """Say what the agent says as it opens, but for what the pane names, or the line in its place."""
+        _, _, command = text.partition(" until you say: qianda ")
+        here = ("trust", f"trust --cwd {self._chat.workspace}")
+        if not (command in here or command.startswith("mcp approve ")):
+            self._chat.say(text)
 
     async def trust(self, brought: Brought) -> None:
         """Trust what the folder brings, and open the agent again, with it."""
