@@ -33,7 +33,7 @@ KEYS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
 LONG, SLOW = "stream 2000 11920 2000", "stream 1150 6854 500"
 TURNS, TURN = 200, "stream 40 240 0"
 CALLS = 5000
-AGENT = f'description = "Calls tools for long."\n[limits]\nturns = {2 * CALLS}\ntool_calls = {2 * CALLS}\n'
+AGENT = f'description = "Calls tools for long."\ntools = ["files"]\n[limits]\nturns = {2 * CALLS}\ntool_calls = {2 * CALLS}\n'
 QUIET = 10.0
 """Seconds over which a share of the CPU is taken."""
 
@@ -195,9 +195,9 @@ class Bench:
         for number in range(CALLS):
             (self.folder / f"note-{number}.txt").write_text(f"note {number}\n", encoding="utf-8")
         with self.chat("--agent", str(self.home / "calls.toml")) as terminal:
-            ask(terminal, f"calls {CALLS // 10}", LAST, 300)
+            ask(terminal, f"calls {CALLS // 10}", f"calls {CALLS // 10} made", 300)
             early = terminal.memory()
-            ask(terminal, f"calls {CALLS}", LAST, 1200)
+            ask(terminal, f"calls {CALLS}", f"calls {CALLS} made", 1200)
             return [(f"memory that {2 * CALLS:,} messages add", terminal.memory() - early, 50, "MB")]
 
     def streamed(self, terminal: Terminal, prompt: str) -> tuple[float, float]:

@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             call = {"index": 0, "id": f"call-{made:012}", "type": "function", "function": function}
             self._stream([{"content": None, "tool_calls": [call]}], 0, "tool_calls")
         else:
-            self._stream([{"content": word} for word in (*ANSWER, f" {LAST}" if kind == "calls" else "")], 0)
+            self._stream([{"content": word} for word in (*ANSWER, f" {asked} made" if kind == "calls" else "")], 0)
 
     def _json(self, value: Any, status: int = 200) -> None:
         body = orjson.dumps(value)
