@@ -23,7 +23,7 @@ test: $(VENV)/has-dev  ## the tests that need Python and PyPI only, at most 5 mi
 	@$(PY) -m pytest -q -n 2 --dist worksteal -m "not ($(SYSTEM))" $(ARGS)
 
 test-system: $(VENV)/has-dev  ## the tests with real engines and programs; what is missing is skipped and named
-	@$(PY) -m pytest -q -m "$(SYSTEM)" $(ARGS)
+	@$(PY) -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "$(SYSTEM)" $(ARGS)
 
 attacks: $(VENV)/has-dev  ## the attacks of docs/security.md; what is missing is skipped and named
 	@$(PY) -m pytest -q $$(grep -o 'tests/[a-z_/]*\.py' docs/security.md | sort -u) $(ARGS)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -155,6 +156,21 @@ def _missing(mark: str) -> str:
     if mark == "node" and shutil.which("npx") is None:
         return "Node.js is not installed: apt-get install nodejs npm"
     return ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Tests of one real server go to one process (``make test-system``); xdist 3.8's groups do not know pytest 9.2."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] -- types without stubs
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "vllm" if "test_vllm_" in file else file if "test_llamacpp_" in file else nodeid
+
+    return Groups(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

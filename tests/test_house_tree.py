@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,14 @@ MAXIMUM_LINES = 400
 MAXIMUM_LINES_OF_THE_LOOP = 150
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def modules(house: Path, files: list[str], *tops: str) -> dict[str, ast.Module]:
     return {
-        name: ast.parse((house / name).read_text(encoding="utf-8"))
+        name: parsed(house / name)
         for name in files
         if name.endswith(".py") and name.split("/")[0] in tops
     }

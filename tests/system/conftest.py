@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+LONGEST = ("vllm", "pypi", "llamacpp")
 HOUSE = Path(__file__).resolve().parents[2]
 WINDOW = 32_768
 
@@ -28,6 +29,15 @@ CONFIGURATIONS = {
     ),
     "bare": (["Qwen/Qwen3-8B"], []),
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, so that two processes are ready at about the same time (``make test-system``)."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, mark in enumerate(LONGEST) if item.get_closest_marker(mark)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 class VLLM:

@@ -141,6 +141,7 @@ class Replay:
         """Make one call; what the model reads."""
         name, arguments = call
         async with self._agent.opened() as resources:
+            self._run._resources = resources
             if not self._turn:
                 self._run.conversation.append(UserMessage(self._prompt))
             self._turn += 1

@@ -150,16 +150,15 @@ def test_going_away_stops_the_generation(http: httpx2.Client) -> None:
     assert time.monotonic() - started < 10  # 4,000 tokens take a minute and more
 
 
-def test_closing_ends_a_stream_and_frees_the_port() -> None:
+def test_closing_ends_what_was_left_and_frees_the_port() -> None:
     server = start()
     with client(server) as http:
         with http.stream("POST", "/v1/chat/completions", json={**STORY, "max_tokens": 4000}) as response:
-            lines = response.iter_lines()
-            next(line for line in lines if '"content":"' in line)
-            server.close()
-            server.close()
-            with pytest.raises(httpx2.RemoteProtocolError):
-                list(lines)
+            next(line for line in response.iter_lines() if '"content":"' in line)
+        started = time.monotonic()
+        server.close()
+        server.close()
+        assert time.monotonic() - started < 10  # 4,000 tokens take a minute and more
         with pytest.raises(httpx2.ConnectError):
             http.get("/health")
 
