@@ -340,9 +340,14 @@ async def test_prompts_are_queued_taken_back_and_sent_one_after_another() -> Non
         await person.sees("What is queued was not sent")
         assert len(runs) == 2
         assert editor.text == "two"
+        await person.sees("held: three")
         editor.clear()
-        await presses(person, "ctrl+q")
+        await presses(person, *"between", "enter")
         await person.until(lambda: len(runs) == 3)
+        await over(person)
+        await person.sees("held: three")  # until the person says so
+        await presses(person, "ctrl+q")
+        await person.until(lambda: len(runs) == 4)
         assert person.run.prompt == "three"
         await person.sees_no("queued: ")
         await presses(person, *"five", "ctrl+q")

@@ -36,6 +36,7 @@ class Outbox:
         self._early: list[tuple[Draft, UserBlock]] = []  # before there is a model
         self._unread: list[Draft] = []  # steering
         self._queue: list[Draft] = []
+        self._held = False  # a run was stopped or failed: the queue waits for a word of the person
         self.outputs: list[CommandOutput] = []
         self._preparing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # a task needs a reference
@@ -147,6 +148,7 @@ class Outbox:
         """Send the first of what was queued for a run that was stopped; whether there was anything."""
         if not self._queue or self._chat.busy:
             return False
+        self._held = False
         self.send(self._queue.pop(0))
         self.show()
         return True
@@ -166,11 +168,13 @@ class Outbox:
             del self.outputs[at - queued : at - queued + 1]
         elif self._queue and self._screen.editor.put_back(self._queue[at]):
             del self._queue[at]
+            self._held = self._held and bool(self._queue)
         self.show()
 
     def show(self) -> None:
         """The rows above the prompt."""
-        queued = [t("queued: {prompt}", prompt=draft.text[:PREVIEW]) for draft in self._queue]
+        state = t("held") if self._held else t("queued")
+        queued = [f"{state}: {draft.text[:PREVIEW]}" for draft in self._queue]
         outputs = [t("goes with your next prompt: ! {command}", command=each.command) for each in self.outputs]
         self._screen.waiting.show([*queued, *outputs])
         self._screen.editor.queued = bool(self._queue)
@@ -202,9 +206,11 @@ class Outbox:
         elif unread:  # said when the last reply was already on its way
             self.send(joined(unread))
             return
-        if self._queue and reason == "done":
+        if self._queue and reason == "done" and not self._held:
             self.confirm()
         elif self._queue:
+            self._held = True
+            self.show()
             self._chat.say(t("What is queued was not sent: Ctrl+Q in an empty prompt sends it, Up takes it back"))
 
     def stop(self) -> bool:
@@ -228,5 +234,6 @@ class Outbox:
         self._reading = None
         self._early.clear()
         self._queue.clear()
+        self._held = False
         self.outputs.clear()
         self.show()
