@@ -78,6 +78,7 @@ LAST = frozenset({"escape", "ctrl+f", "ctrl+g", "ctrl+q"})
 EDITOR_KEYS = (
     ("Enter", "send; while the model works: steer it"),
     ("Shift+Enter, Ctrl+J", "a new line"),
+    ("Ctrl+_, Ctrl+Y", "undo, redo"),
     ("Up, Down", "at the edges: what was sent before"),
     ("@", "a file, a folder or a resource goes with the prompt"),
     ("/", "commands, skills and prompts of servers"),
