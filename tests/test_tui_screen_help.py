@@ -9,7 +9,8 @@ async def test_help_and_palette_by_keys() -> None:
     async with chatting() as person:
         await person.press("f1")
         await person.sees("In the prompt", "stop the run")
-        await person.press("slash", *"conver")
+        await person.press("slash")
+        await person.types("conver")
         await person.sees_no("In the prompt")
         await person.sees("stop the run")
         await person.press("escape")
@@ -19,7 +20,8 @@ async def test_help_and_palette_by_keys() -> None:
         assert len(person.app.screen_stack) == 2  # it took the place of the help
         await person.press("ctrl+p")
         await person.until(lambda: person.in_chat)
-        await person.press("ctrl+p", *"hlp")
+        await person.press("ctrl+p")
+        await person.types("hlp")
         await person.sees("▸ /help")
         await person.press("enter")
         await person.sees("In the prompt")
@@ -29,7 +31,8 @@ async def test_help_and_palette_by_keys() -> None:
 
 async def test_the_palette_by_mouse() -> None:
     async with chatting() as person:
-        await person.press("ctrl+p", *"prompt")
+        await person.press("ctrl+p")
+        await person.types("prompt")
         await person.sees("▸ ", "/rewind")
         y = next(at for at, line in enumerate(person.screen().splitlines()) if "/rewind" in line)
         await person.press("end")

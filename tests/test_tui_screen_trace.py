@@ -49,7 +49,8 @@ async def test_requests_calls_retries_and_denials() -> None:
         await person.press("enter", "escape", "c")
         await person.sees("Copied")
         assert "here is fine" in person.app.clipboard
-        await person.press("slash", *"denied")
+        await person.press("slash")
+        await person.types("denied")
         await person.sees_no("retry")
         await person.sees("write_file")
 

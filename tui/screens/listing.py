@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
@@ -15,6 +16,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 from textual.widgets import Input, Static
+from textual.worker import Worker, WorkerError
 
 from qianda.models.errors import QiandaError
 from qianda.tui.screens.detail import Detail
@@ -123,6 +125,7 @@ class ListScreen(Screen[None], Generic[T]):
         self.note = Static(id="note", markup=False)
         self.keys = Static(id="keys")
         self._asking = False
+        self._filtering: Worker[None] | None = None
 
     # What a kind of screen says
 
@@ -292,12 +295,19 @@ class ListScreen(Screen[None], Generic[T]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """The filter changed."""
         if event.input is self.find:
-            self.run_worker(self._filter, exclusive=True, group="load")
+            self._filtering = self.run_worker(self._filter, exclusive=True, group="load")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in the filter."""
         if event.input is self.find:
-            self.action_choose()
+            self.run_worker(self._choose_found)
+
+    async def _choose_found(self) -> None:
+        """Enter may be faster than the filter: what is meant is among what that finds."""
+        while self._filtering is not None and not self._filtering.is_finished:
+            with suppress(WorkerError):  # another took its place
+                await self._filtering.wait()
+        self.action_choose()
 
     def action_choose(self) -> None:
         """Enter."""
