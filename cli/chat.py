@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from qianda.cli.opening import Choices, Notify, load_settings, open_agent, open_workspace
 from qianda.cli.terminal import is_terminal
+from qianda.models.config import Config, load_own_config
 from qianda.models.errors import ConfigurationError, QiandaError
 
 if TYPE_CHECKING:
     from qianda.agents.agent import Agent
+    from qianda.agents.journal import Journal
     from qianda.agents.resources import Approve, Ask
     from qianda.tui.conversation import Changes
 
@@ -25,7 +27,7 @@ def chat(choices: Choices | None = None, *, session: str | None = None, plain: b
     Args:
         choices: what was chosen on the command line.
         session: name of the conversation to go on with.
-        plain: lines that are only appended; so is the chat of a terminal that can do nothing else.
+        plain: lines that are only appended; so is the chat of who set that, and of a terminal that can do no more.
 
     Returns:
         The exit code.
@@ -34,7 +36,10 @@ def chat(choices: Choices | None = None, *, session: str | None = None, plain: b
         ConfigurationError: this is no terminal.
     """
     chosen = choices or Choices(workspace=open_workspace("."))
-    if plain or os.environ.get("TERM") == "dumb":
+    own = Config()
+    with suppress(QiandaError):  # what is wrong with the settings is said when the agent opens
+        own = load_own_config()
+    if plain or own.plain or os.environ.get("TERM") == "dumb":
         from qianda.cli import plain as lines
 
         return lines.plain(chosen, session=session)
@@ -49,13 +54,23 @@ def chat(choices: Choices | None = None, *, session: str | None = None, plain: b
 
         async def opened(approve: Approve, ask: Ask, notify: Notify, changes: Changes) -> Agent:
             stack.close()  # what an agent before this one has left open
-            given = {name: value for name, value in asdict(changes).items() if value is not None}
-            return await open_agent(replace(chosen, **given), stack=stack, notify=notify, approve=approve, ask=ask)
+            values = {field.name: getattr(changes, field.name) for field in fields(changes)}
+            given = {name: value for name, value in values.items() if value is not None}
+            if changes.server is not None and changes.server != chosen.server:
+                given["api_key_env"] = None  # that key is for the server of the command line
+            wanted = replace(chosen, **given)
+            return await open_agent(wanted, stack=stack, notify=notify, approve=approve, ask=ask, memory=memory())
+
+        @cache
+        def memory() -> Journal:
+            from qianda.agents.journal import open_journal
+
+            return open_journal(None)  # so that the conversation goes on when another agent is opened
 
         @cache
         def recorded() -> bool:
-            with suppress(QiandaError):  # what is wrong with the settings is said when the agent opens
+            with suppress(QiandaError):
                 return load_settings(chosen.workspace).record if chosen.record is None else chosen.record
             return False
 
-        return run_tui(opened, session=session, workspace=chosen.workspace, record=recorded)
+        return run_tui(opened, session=session, workspace=chosen.workspace, record=recorded, config=own)

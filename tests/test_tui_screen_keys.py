@@ -121,6 +121,11 @@ async def looks_for_a_model(person: Person) -> None:
     await person.until(lambda: person.app.chat.conversation is not None)
 
 
+async def suspends(person: Person) -> None:
+    await person.press("ctrl+z")
+    await person.sees("There is no shell to go back to")
+
+
 ACTIONS: dict[str, Effect] = {
     "ctrl+t": folds_thinking,
     "ctrl+o": folds_results,
@@ -134,6 +139,7 @@ ACTIONS: dict[str, Effect] = {
     "ctrl+r": looks_for_a_model,
     "escape": stops,
     "ctrl+q": queues,
+    "ctrl+z": suspends,
 }
 """In an order in which each finds what it needs."""
 

@@ -10,7 +10,6 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
@@ -23,6 +22,7 @@ from qianda.tui.prompt.actions import PromptActions
 from qianda.tui.prompt.history import History
 from qianda.tui.screen import ChatScreen
 from qianda.tui.transcript.blocks import ThinkingBlock
+from qianda.tui.surroundings import Surroundings
 from qianda.tui.transcript.calls import Card
 from qianda.tui.transcript.view import Transcript
 from qianda.tui.words import t
@@ -38,7 +38,7 @@ OPEN_AFTER = 0.1
 """Seconds from the first frame to the search for a model, whose imports would delay the first key."""
 
 
-class QiandaApp(PromptActions):
+class QiandaApp(Surroundings, PromptActions):
     """The chat.
 
     Args:
@@ -48,6 +48,7 @@ class QiandaApp(PromptActions):
         workspace: the folder that it works in.
         record: says whether what is said is kept on disk; asked with the first prompt.
     """
+        config: the user's own settings, of which those of the chat itself count here.
 
     TITLE = "Qianda"
     ENABLE_COMMAND_PALETTE = False
@@ -66,7 +67,8 @@ class QiandaApp(PromptActions):
         workspace: Path | None = None,
         record: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(css_path=[*sorted(STYLES.glob("*.tcss"))])
+        config: Config | None = None,
+        super().__init__(config or Config(), sorted(STYLES.glob("*.tcss")))
         self._first = prompt
         self._interrupted = float("-inf")
         self._leave_task: asyncio.Task[None] | None = None
@@ -86,6 +88,8 @@ class QiandaApp(PromptActions):
         look = self.chat_screen.transcript.stack.look
         look.thinking, look.split = chosen.get("thinking") is True, chosen.get("columns") is True
         if self._first:
+        for wrong in self.look_around():
+            self.chat.say(wrong)
             self.chat.send(self._first)
         else:
             self.set_timer(OPEN_AFTER, self.chat.open)
@@ -96,11 +100,6 @@ class QiandaApp(PromptActions):
 
     def _print_error_renderables(self) -> None:
         """No traceback on the screen: ``run_tui`` raises the failure again, for the command line to report."""
-
-    def on_app_blur(self, event: events.AppBlur) -> None:
-        """In a browser the keys come from the page whatever it says of its focus, which may come too early to count."""
-        if self.is_web:
-            event.prevent_default()
 
     # Commands
 
@@ -162,7 +161,6 @@ class QiandaApp(PromptActions):
         if selected:
             self.copy_to_clipboard(selected)
             self.screen.clear_selection()
-            self.hint(t("Copied {count} characters", count=len(selected)))
         elif time.monotonic() - self._interrupted < AGAIN_SECONDS:
             self.action_leave()
         else:
@@ -193,7 +191,8 @@ class QiandaApp(PromptActions):
         code = code or self.chat_screen.transcript.last_code
         if code:
             self.copy_to_clipboard(code)
-        self.hint(t("Copied {count} characters", count=len(code)) if code else t("There is no code yet"))
+        else:
+            self.hint(t("There is no code yet"))
 
     def action_find(self, text: str = "") -> None:
         """Find a text in the transcript."""
@@ -287,14 +286,16 @@ def run_tui(
     """
     import sys
 
-    app = QiandaApp(open_agent, session=session, prompt=prompt, workspace=workspace, record=record)
+    app = QiandaApp(open_agent, session=session, prompt=prompt, workspace=workspace, record=record, config=config)
     with asyncio.Runner(loop_factory=paced_loop) as runner:
-        code = runner.run(app.run_async()) or app.return_code or 0
+        code = runner.run(app.live()) or app.return_code or 0
     if app.failure is not None:
         raise app.failure
     if app.chat.recorded and not code:
+    config: Config | None = None,
         sys.stdout.write(
             t("To go on with this conversation: {command}", command=f"qianda --session {app.chat.session}")
         )
         sys.stdout.write("\n")
     return code
+        config: the user's own settings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -330,7 +331,7 @@ class Chat:
 
         self._view = view = RunView(self._transcript, self._status, self._noticed)
         reason = which = ""
-        shown = 0
+        shown, began = 0, time.monotonic()
         try:
             async with run:
                 self.recorded = True
@@ -358,3 +359,4 @@ class Chat:
     def _answered(self, call_id: str) -> None:
         if self._view is not None:
             self._view.answered(call_id)
+        self._screen.post_message(ChatScreen.RunEnded(time.monotonic() - began, failed=reason in ("", "error")))

@@ -62,10 +62,12 @@ COMMANDS = (
     Command("help", "every key and command", "help:HelpScreen", ("f1",), "F1"),
     Command("palette", "find a command by some letters of it", "palette:PaletteScreen", ("ctrl+p",), "Ctrl+P"),
     Command("", "copy the selection; twice: leave", "action:interrupt", ("ctrl+c",), "Ctrl+C"),
+    Command("", "back to the shell; fg goes on", "action:suspend_process", ("ctrl+z",), "Ctrl+Z"),
     Command("connect", "find or name a model server", "first_run:ConnectScreen", group=SETTINGS),
     Command("tools", "tools, rules and permissions", "tools:ToolsScreen", ("f5",), "F5", group=SETTINGS),
     Command("mode", "what runs unasked: ask, edits …", "action:mode", (), "Shift+Tab", "[MODE]", SETTINGS),
     Command("trust", "what this folder brings, and trusting it", "trust:TrustScreen", group=SETTINGS),
+    Command("theme", "colours: each is shown at once", "action:theme", takes="[NAME]", group=SETTINGS),
     Command("", "look for a model again", "action:open_again", ("ctrl+r",), "Ctrl+R"),
     Command("quit", "leave", "action:leave"),
 )

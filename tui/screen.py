@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.message import Message
 from textual.screen import Screen
 
 from qianda.tui.prompt.editor import PromptArea
@@ -24,6 +27,16 @@ class ChatScreen(Screen[None]):
 
     BLANK = True
     AUTO_FOCUS = "PromptArea"
+
+    @dataclass
+    class RunEnded(Message):
+        """A run ended, after so many seconds."""
+
+        seconds: float
+        failed: bool
+
+    class Asks(Message):
+        """Something waits for the person's answer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -104,6 +104,7 @@ class PaneQueue:
             self._pane = pane
             self.hide_beside()
             screen.editor.display = False
+            screen.post_message(screen.Asks())
             try:
                 await screen.pane.mount(pane)
                 if not screen.is_active:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from textual._xterm_parser import XTermParser
 from textual.events import Paste
 
+from qianda.tui.themes import LONGEST_REPLY, REPLY, BackgroundSaid, without_reply
+
 if TYPE_CHECKING:
     from textual.driver import Driver
     from textual.message import Message
@@ -21,6 +23,7 @@ class PasteParser(XTermParser):
 
     _held: list[str] | None = None  # of a paste that goes on
     _last = ""  # its last characters, which may be the beginning of the mark
+    _reply = ""  # of the terminal, cut
 
     def feed(self, data: str) -> Iterable[Message]:
         """Take more of what the terminal sends.
@@ -30,8 +33,15 @@ class PasteParser(XTermParser):
         """
         if not data:
             yield from super().feed(data)
+        data, self._reply = self._reply + data, ""
         while data:
             if self._held is None:
+                if REPLY in data:
+                    data, light = without_reply(data)
+                    if light is not None:
+                        yield BackgroundSaid(light=light)
+                    elif len(data) - (at := data.index(REPLY)) < LONGEST_REPLY:
+                        data, self._reply = data[:at], data[at:]
                 before, mark, data = data.partition(START)  # one that is cut goes the slow way
                 if before:
                     yield from super().feed(before)

@@ -67,7 +67,7 @@ def one_line(text: str) -> str:
     return " ".join(visible(text[:1000]).split())
 
 
-class ItemList(ScrollView, can_focus=True):
+class ItemList(ScrollView, can_focus=True, inherit_bindings=False):
     """Shows items; the one that is chosen is marked by a sign and a colour.
 
     Args:
