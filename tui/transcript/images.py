@@ -19,7 +19,7 @@ from qianda.tui.transcript.blocks import GUTTER, Block
 from qianda.tui.transcript.rows import Row, Run, shorten, visible, width_of
 from qianda.tui.words import t
 
-MOST_COLUMNS, MOST_ROWS = 80, 24
+MOST_COLUMNS, MOST_ROWS = 80, 16
 PIXELS = 8, 16
 """Of a terminal's cell; only the proportion matters, and how detailed what kitty gets is."""
 _PIECE = 4096  # of a transmission, as kitty wants it
@@ -27,10 +27,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")  # no format that anoth
 _PLACEHOLDER = "\U0010eeee"
 # Row and column numbers of placeholders, as far as they are needed.
 # Source: https://sw.kovidgoyal.net/kitty/_downloads/f0a0de9ec8d9ff4456206db8e0814937/rowcolumn-diacritics.txt
-_NUMBERS = (
-    "\u0305\u030d\u030e\u0310\u0312\u033d\u033e\u033f\u0346\u034a\u034b\u034c\u0350\u0351\u0352\u0357\u035b\u0363\u0364"
-    "\u0365\u0366\u0367\u0368\u0369"
-)
+_NUMBERS = "\u0305\u030d\u030e\u0310\u0312\u033d\u033e\u033f\u0346\u034a\u034b\u034c\u0350\u0351\u0352\u0357"
 _ids = count(os.getpid() % 50_000 * 256 + 1)
 
 
