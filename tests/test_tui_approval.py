@@ -146,12 +146,14 @@ async def test_it_says_which_agent_asks_and_where_it_goes() -> None:
             CALL,
             name="post",
             agent="boss › scout",
+            reason="the agent boss: the agent scout: it changes something",
             arguments={"text": "hi\x1b[2J"},
             effects=Effects(urls=("https://docs.python.org@example.org/x",)),
         )
         task = asked(person, request)
         await person.sees("Run post for the agent boss › scout?")
         await person.sees("text: hi␛[2J")
+        assert "the agent scout: it" not in person.screen()
         await person.sees("goes to example.org")
         task.cancel()
         task = asked(person, replace(CALL, effects=Effects(command="cd sub/dir && make clean", keeps_folder=True)))
@@ -193,6 +195,20 @@ async def test_a_new_file_and_what_a_difference_does_not_say_are_shown(tmp_path:
         await person.sees("+ one")
         await person.sees("mode: 0755")
         assert "content:" not in person.screen()
+        task.cancel()
+
+
+async def test_a_very_long_file_is_laid_out_where_it_is_seen(tmp_path: Path) -> None:
+    content = "\n".join(f"x = {number}" for number in range(50_000))
+    async with chatting() as person:
+        task = asked(person, replace(changing("big.py", content=content), name="write_file", workspace=tmp_path))
+        await person.sees("+50000 −0")
+        await person.sees("… 49994 more lines below")
+        await person.pilot.press("pagedown")
+        await person.sees("x = 11")
+        await person.pilot.press("ctrl+f", "end")
+        await person.sees("x = 49999")
+        await person.pilot.press("q")
         task.cancel()
 
 

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
-from qianda.tui.panes.asking import AskingPane, Choice, Rows, What, head_row, text_block
+from qianda.tui.panes.asking import AskingPane, Choice, Rows, What, head_row, hunk_blocks, text_block
 from qianda.tui.transcript.diff_rows import diff_rows
 from qianda.tui.transcript.rows import Row, flow, flow_text, visible
 from qianda.tui.words import t
@@ -53,7 +53,9 @@ def call_blocks(request: ApprovalRequest, diff: Diff | None, *, whole: bool = Tr
     if text or not (blocks or diff):
         blocks.append(text_block(text or t("(no arguments)")))
     if diff is not None and whole:
-        blocks.append(Rows(lambda width: [head_row(diff, width), *diff_rows(diff, width)]))
+        blocks.append(Rows(lambda width: [head_row(diff, width)]))
+        for number, hunk in enumerate(diff.hunks):
+            blocks += hunk_blocks(diff, hunk, diff_rows, gap=number > 0)
     return blocks
 
 
@@ -89,6 +91,14 @@ def facts(request: ApprovalRequest) -> str:
         *([t("goes to {hosts}", hosts=", ".join(map(_host, effects.urls)))] if effects.urls else []),
     ]
     return visible(" · ".join(parts))
+
+
+def _reason(request: ApprovalRequest) -> str:
+    """Why it is asked, without the agent that the title names and without words for programmers."""
+    reason = request.reason.partition(": permissions ")[0]
+    for agent in filter(None, request.agent.split(" › ")):
+        reason = reason.removeprefix(f"the agent {agent}: ")
+    return reason
 
 
 def _host(url: str) -> str:
@@ -146,7 +156,7 @@ class ApprovalPane(AskingPane):
         yield Static(id="title", markup=False)
         yield What(*call_blocks(request, self.diff), tell=self.show_hidden)
         yield Static(id="more", markup=False)
-        about = [facts(request), visible(request.reason.partition(": permissions ")[0])]
+        about = [facts(request), visible(_reason(request))]
         yield Static("\n".join(filter(None, about)), id="reason", markup=False)
         yield Choice("no", t("No"))
         yield Choice("tell", t("No, and say why"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -19,10 +21,12 @@ from qianda.tui.words import t
 
 if TYPE_CHECKING:
     from qianda.tui.screen import ChatScreen
-    from qianda.tui.transcript.diff import Diff
+    from qianda.tui.transcript.diff import Diff, Hunk
 
 SHARE = 0.3
 """Of the terminal's height, for what is asked about."""
+PART = 200
+"""Lines of a difference that are laid out together."""
 GUARD_SECONDS = 0.8
 """Who was typing as the pane came goes on typing for so long: Enter answers nothing, and letters are not lost."""
 
@@ -32,17 +36,35 @@ class Rows(Block):
 
     Args:
         build: gives them for a width.
+        lines: how many there are about, before they are laid out.
+        gap: a blank row before them.
     """
 
-    def __init__(self, build: Callable[[int], list[Row]]) -> None:
-        super().__init__(gap=False)
+    def __init__(self, build: Callable[[int], list[Row]], *, lines: int = 1, gap: bool = False) -> None:
+        super().__init__(gap=gap)
         self._make = build
+        self._lines = lines
 
     def _build(self, width: int) -> list[Row]:
         return self._make(width)
 
     def _size(self) -> tuple[int, int]:
-        return 0, 1
+        return 0, self._lines
+
+
+def hunk_blocks(diff: Diff, hunk: Hunk, rows: Callable[[Diff, int], list[Row]], *, gap: bool) -> list[Block]:
+    """A hunk in parts, of which only those on the screen are laid out.
+
+    Args:
+        diff: the difference that it is from.
+        hunk: some lines of it.
+        rows: lays a difference out at a width.
+        gap: a blank row before the first.
+    """
+    parts = [replace(diff, hunks=(hunk[at : at + PART],)) for at in range(0, len(hunk), PART)]
+    return [
+        Rows(partial(rows, part), lines=len(part.hunks[0]), gap=gap and not number) for number, part in enumerate(parts)
+    ]
 
 
 def text_block(text: str, style: str = "") -> Rows:
@@ -86,8 +108,12 @@ class What(Transcript):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 - Textual's
         """Every row at this width, as far as it leaves room for the transcript."""
         self.stack.resize(max(width - 1, 1))
-        rows = sum(len(block.layout(max(width - 1, 1))) for block in self.stack.blocks)
-        return min(rows, share_of(self, SHARE))
+        most, rows = share_of(self, SHARE), 0
+        for block in self.stack.blocks:
+            rows += len(block.layout(max(width - 1, 1)))
+            if rows >= most:
+                return most
+        return rows
 
     def settle(self) -> None:
         """Draw, and say what is hidden."""

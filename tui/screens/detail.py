@@ -20,8 +20,8 @@ class Detail(Transcript, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "rows(-1)", show=False),
         Binding("down", "rows(1)", show=False),
-        Binding("home", "rows(-1000000)", show=False),
-        Binding("end", "rows(1000000)", show=False),
+        Binding("home", "edge(False)", show=False),
+        Binding("end", "edge(True)", show=False),
     ]
 
     def show(self, blocks: Sequence[Block], *, end: bool = False) -> None:
@@ -33,6 +33,10 @@ class Detail(Transcript, can_focus=True):
     def action_rows(self, rows: int) -> None:
         """Scroll by rows."""
         self.move(rows)
+
+    def action_edge(self, end: bool) -> None:
+        """To the beginning or the end, without laying out what is between."""
+        self.go(self.stack.total if end else 0)
 
 
 class TextBlock(Block):

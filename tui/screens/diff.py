@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -11,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
-from qianda.tui.panes.asking import Rows, head_row
+from qianda.tui.panes.asking import Rows, head_row, hunk_blocks
 from qianda.tui.screens.detail import Detail
 from qianda.tui.transcript.diff_rows import diff_rows
 from qianda.tui.words import t
@@ -19,6 +18,7 @@ from qianda.tui.words import t
 if TYPE_CHECKING:
     from qianda.tui.transcript.blocks import Block
     from qianda.tui.transcript.diff import Diff
+    from qianda.tui.transcript.rows import Row
 
 SPLIT_WIDTH = 100
 """Columns from which on old and new stand side by side."""
@@ -49,7 +49,8 @@ class DiffScreen(Screen[None]):
         self._before = blocks
         self._split = True
         self._current = 0
-        self._changes: list[Block] = []
+        self._changes: list[Block] = []  # where each begins
+        self._parts: list[Block] = []
         self.view = Detail()
 
     def compose(self) -> ComposeResult:
@@ -63,16 +64,16 @@ class DiffScreen(Screen[None]):
         blocks = list(self._before)
         if (diff := self._diff) is not None:
             blocks.append(Rows(lambda width: [head_row(diff, width)]))
-            self._changes = [self._hunk(diff, number) for number in range(len(diff.hunks))]
-        self.view.show([*blocks, *self._changes])
+            for hunk in diff.hunks:
+                parts = hunk_blocks(diff, hunk, self._rows, gap=True)
+                self._changes.append(parts[0])
+                self._parts += parts
+        self.view.show([*blocks, *self._parts])
         self.set_focus(self.view)
         self._say_keys()
 
-    def _hunk(self, diff: Diff, number: int) -> Block:
-        one = replace(diff, hunks=(diff.hunks[number],))
-        block = Rows(lambda width: diff_rows(one, width, split=self._split and width >= SPLIT_WIDTH))
-        block.gap = True
-        return block
+    def _rows(self, diff: Diff, width: int) -> list[Row]:
+        return diff_rows(diff, width, split=self._split and width >= SPLIT_WIDTH)
 
     def _say_keys(self) -> None:
         texts = [t("Esc closes"), t("Up/Down, PgUp/PgDn scroll")]
@@ -99,7 +100,7 @@ class DiffScreen(Screen[None]):
     def action_split(self) -> None:
         """One column or two."""
         self._split = not self._split
-        for block in self._changes:
+        for block in self._parts:
             block.changed()
             self.view.stack.touch(block)
         self.view.settle()
