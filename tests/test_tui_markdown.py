@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from qianda.tui.transcript.answer import AnswerStream, LazyBlock, answer_blocks
 from qianda.tui.transcript.blocks import Block, NoticeBlock
 from qianda.tui.transcript.chunk_blocks import CodeBlock, code_at, last_code
-from qianda.tui.transcript.rows import Row
+from qianda.tui.transcript.rows import Row, visible
 
 PIECES = [
     "",
@@ -42,6 +42,7 @@ PIECES = [
     "<div>html</div>",
     "---",
     "\tindented code",
+    "`a\tb`\tc &#9; d &#12;",
 ]
 documents = st.lists(st.sampled_from(PIECES), max_size=25).map("\n".join)
 
@@ -94,6 +95,14 @@ def test_any_pieces_of_a_document_give_the_same_rows(source: str, data: st.DataO
 )
 def test_how_it_looks(source: str, rows: list[str]) -> None:
     assert drawn(source) == rows
+
+
+@pytest.mark.parametrize(
+    "source", ["a &#8238;gnp.exe", "&rlm; &#x200f;", "![&#8238;x](y)", "`\x1b[31m`", "$a\x1b[31m$", "&#27;"]
+)
+def test_no_way_leads_a_control_character_to_the_terminal(source: str) -> None:
+    text = "".join(drawn(source))
+    assert text == visible(text)
 
 
 def test_a_table_of_too_many_columns_is_a_list_that_names_them() -> None:

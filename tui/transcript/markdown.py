@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qianda.tui.transcript.code import coloured_lines
 from qianda.tui.transcript.maths import math_lines, with_maths
-from qianda.tui.transcript.rows import Row, Run, flow, visible, width_of
+from qianda.tui.transcript.rows import TAB, Row, Run, flow, visible, width_of
 from qianda.tui.transcript.tables import Cell, table_rows
 
 if TYPE_CHECKING:
@@ -52,9 +52,13 @@ def _no_footnote(
     return rule
 
 
+def _readable(source: str) -> str:
+    return visible(source).expandtabs(TAB)
+
+
 def define_links(source: str, references: dict[str, Any]) -> None:
     """Take the link definitions of a piece of Markdown into those of its message."""
-    _parser().parse(visible(source), {"references": references})
+    _parser().parse(_readable(source), {"references": references})
 
 
 class _Prefix(NamedTuple):
@@ -92,7 +96,7 @@ def markdown_rows(
         head: the first part of the table that the chunk goes on with.
     """
     environment: dict[str, Any] = {"references": references if references is not None else {}}
-    tokens = _parser().parse(visible(source), environment)
+    tokens = _parser().parse(_readable(source), environment)
     renderer = _Renderer(width, number, head)
     margin: tuple[Run, ...] = ((gutter, ""),) if gutter else ()
     renderer.blocks(tokens, _Prefix(margin, margin, len(gutter)), depth=0)
@@ -187,7 +191,7 @@ class _Renderer:
 
     def table(self, tokens: Sequence[Token], prefix: _Prefix) -> None:
         columns = self.width - sum(width_of(text) for text, _ in prefix.first)
-        head = table_cells(_parser().parse(visible(self.head))) if self.head else None
+        head = table_cells(_parser().parse(_readable(self.head))) if self.head else None
         for runs in table_rows(table_cells(tokens), columns, head):
             cells = sum(width_of(text) for text, _ in (*prefix.first, *runs))
             self.rows.append(Row((*prefix.first, *runs), cells, pad=prefix.gutter))
@@ -240,7 +244,8 @@ def inline_lines(token: Token, style: str = "", *, breaks: bool = False) -> list
         now = " ".join(styles)
         match child.type:
             case "text":
-                for number, text in enumerate(_BREAK.split(child.content) if breaks else [child.content]):
+                content = _readable(child.content).replace("\n", " ")  # an entity may be any character
+                for number, text in enumerate(_BREAK.split(content) if breaks else [content]):
                     if number:
                         lines.append([])
                     lines[-1] += [(text, now)] if "link" in styles else _addresses(text, now)
@@ -256,7 +261,7 @@ def inline_lines(token: Token, style: str = "", *, breaks: bool = False) -> list
                 url = str(child.attrGet("href") or "")
                 styles.append(_link(url) if url.startswith(LINKABLE) else "link")
             case "image":
-                lines[-1].append((f"[{child.content or 'image'}]", f"{now} em".strip()))
+                lines[-1].append((f"[{_readable(child.content) or 'image'}]", f"{now} em".strip()))
             case _ if child.type in _INLINE:
                 styles.append(_INLINE[child.type])
             case _ if child.nesting == -1 and styles:
