@@ -97,3 +97,15 @@ async def test_the_plan_and_plan_mode() -> None:
         await person.says("Move the tests")
         await person.press("f6")
         await person.sees("2 of 2 over", "✓ done", "Find the tests · 4 files")
+
+
+async def test_a_proposed_plan_waits_for_consent() -> None:
+    steps = Turn(calls=[Call("plan", {"steps": ["Find the tests", "Move them"]})])
+    async with chatting(steps, "As you wish.", tools=[plan], plan=True) as person:
+        person.app.chat_screen.editor.insert("Move the tests")
+        await person.press("enter", "f6")
+        await person.sees("plan mode is on · it waits for your consent", "○ pending  Move them")
+        await person.press("p")
+        await person.sees("Stop the run first")
+        await person.press("escape", "escape")
+        await person.until(lambda: not person.app.chat.busy)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.widgets import Input
 
 from qianda import Agent
 from qianda.models.config import data_dir
@@ -69,6 +70,13 @@ class Person:
         focused.insert_text_at_cursor(text)
         await self.pilot.pause()
 
+    async def types(self, text: str) -> None:
+        """Write into the line that has the focus, at once."""
+        focused = self.app.focused
+        assert isinstance(focused, Input)
+        focused.insert_text_at_cursor(text)
+        await self.pilot.pause()
+
     async def says(self, text: str) -> None:
         """Send a prompt or a command, and wait for the end of its run."""
         self.app.chat_screen.editor.insert(text)
@@ -112,7 +120,11 @@ async def chatting(
         async def open_agent(approve: Approve, ask: Ask, notify: Notify, changes: Changes) -> Agent:
             del notify
             changed.append(changes)
-            given: dict[str, Any] = {"permissions": "auto", "plan": bool(changes.plan), **options}
+            given: dict[str, Any] = {
+                "permissions": "auto",
+                **options,
+                **({} if changes.plan is None else {"plan": changes.plan}),
+            }
             journal = data_dir() / "journal.db"
             return Agent(server=model.url, approve=approve, ask=ask, journal=journal, workspace=Path.cwd(), **given)
 
