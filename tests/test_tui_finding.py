@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
 from textual.app import App, ComposeResult
 from textual.events import MouseMove
 from textual.pilot import Pilot
@@ -116,3 +118,39 @@ async def test_what_is_being_selected_does_not_run_away_from_the_mouse() -> None
         await pilot.pause()
         assert "more" in app.lines()[-1]
         assert app.screen.get_selected_text() == "first words\n\nsecond"
+
+
+EVERYTHING = """# Heading
+
+- [x] done, with *emphasis* and `code`
+- [ ] 待办事项
+  1. nested
+
+| left | middle | right |
+|:-----|:------:|------:|
+| a<br>b | 中文 | $x^2$ |
+
+$$
+A = \\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}
+$$
+
+> quoted https://example.org
+
+```python
+def f(x: int) -> str:  # a comment
+    return "text"
+```
+"""
+
+
+@pytest.mark.parametrize(("size", "theme"), [((80, 24), "textual-dark"), ((120, 40), "textual-light")])
+def test_picture_of_markdown(size: tuple[int, int], theme: str, snap_compare: Any) -> None:
+    app = Alone()
+
+    async def show(pilot: Pilot[None]) -> None:
+        app.theme = theme
+        app.transcript.add(*answer_blocks(EVERYTHING))
+        app.transcript.find_text("text")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=show)
