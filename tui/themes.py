@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 from textual.message import Message
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 AUTO = "auto"
 OWN = (
@@ -22,6 +23,7 @@ OWN = (
         background="#14151a",
         surface="#1e2028",
         panel="#282b35",
+        variables={"foreground-muted": "#a3a4ae"},
     ),
     Theme(
         "qianda-light",
@@ -36,6 +38,17 @@ OWN = (
         surface="#eeeef4",
         panel="#e2e2ec",
         dark=False,
+        variables={"foreground-muted": "#5a5b66"},
+    ),
+    replace(  # Textual's has dark blue on black
+        BUILTIN_THEMES["ansi-dark"],
+        name="qianda-16",
+        primary="ansi_bright_blue",
+        secondary="ansi_bright_cyan",
+        accent="ansi_bright_magenta",
+        success="ansi_bright_green",
+        warning="ansi_bright_yellow",
+        error="ansi_bright_red",
     ),
 )
 _REPLY = re.compile(r"\x1b\]11;rgba?:([0-9a-fA-F]+)/([0-9a-fA-F]+)/([0-9a-fA-F]+)[0-9a-fA-F/]*(?:\x07|\x1b\\)")
@@ -60,7 +73,9 @@ def fitting(*, light: bool, colours: str | None) -> str:
         light: the terminal's background is.
         colours: as ``rich`` names what the terminal can show; with 16 colours they are the terminal's own.
     """
-    return f"{'ansi' if colours == 'standard' else 'qianda'}-{'light' if light else 'dark'}"
+    if colours == "standard":
+        return "ansi-light" if light else "qianda-16"
+    return "qianda-light" if light else "qianda-dark"
 
 
 def said_light() -> bool | None:
