@@ -41,7 +41,7 @@ class Choices:
         model: name, or a ``.gguf`` file.
         api_key_env: name of the environment variable with the API key.
         api_key: the key itself, as it was typed in the chat.
-        thinking: on, off, how much, or None.
+        thinking: on, off, how much, ``default`` for the model's own whatever the settings say, or None.
         permissions: what tools may do unasked.
         allow: rules for what else runs unasked.
         sandbox: whether commands run in a sandbox: True for it or not at all.
@@ -59,7 +59,7 @@ class Choices:
     model: str | None = None
     api_key_env: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    thinking: Thinking | bool | None = None
+    thinking: Thinking | bool | Literal["default"] | None = None
     permissions: PermissionMode | None = None
     allow: tuple[str, ...] = ()
     sandbox: bool | None = None
@@ -132,7 +132,13 @@ def _chosen_key(variable: str | None) -> str | None:
 
 
 async def open_agent(
-    choices: Choices, *, stack: ExitStack, notify: Notify, approve: Approve | None = None, ask: Ask | None = None
+    choices: Choices,
+    *,
+    stack: ExitStack,
+    notify: Notify,
+    approve: Approve | None = None,
+    ask: Ask | None = None,
+    memory: Journal | None = None,
 ) -> Agent:
     """The agent for one workspace, with the server, tools and MCP servers that were chosen.
 
@@ -142,6 +148,7 @@ async def open_agent(
         notify: told, a line each, what is worth saying.
         approve: who is asked before a call, or None.
         ask: who answers the questions of tools, or None.
+        memory: the record of runs that are not recorded on the disk, for agents that go on with each other's.
 
     Raises:
         QiandaError: the settings are wrong, or no model can be reached.
@@ -167,14 +174,16 @@ async def open_agent(
         raise ConfigurationError("The demo model cannot plan", cure="Connect a real one: qianda config set server URL")
     if endpoint.engine is not None:
         stack.callback(endpoint.engine.close)
-    configured = config.thinking if definition.wishes.thinking is None else None
+    thinking = choices.thinking
+    if thinking is None and definition.wishes.thinking is None:
+        thinking = config.thinking
     agent = load_agent(
         definition,
         server=endpoint,
         model=choices.model,
         workspace=choices.workspace,
         tools=tools,
-        thinking=configured if choices.thinking is None else choices.thinking,
+        thinking=None if thinking == "default" else thinking,
         api=config.api,
         permissions=chosen_rules(choices, config),
         sandbox=chosen_sandbox(choices, config),
@@ -182,7 +191,7 @@ async def open_agent(
         approve=approve,
         ask=ask,
         hooks=_hooks(config),
-        journal=open_record(stack, notify) if recorded else open_journal(None),
+        journal=open_record(stack, notify, memory) if recorded else memory or open_journal(None),
         plan=choices.plan,
     )
     _say_what_fits_nothing(choices.allow, list(agent.tools), notify)
@@ -249,7 +258,7 @@ def record_path() -> Path:
     return data_dir() / "journal.db"
 
 
-def open_record(stack: ExitStack, notify: Notify) -> Journal:
+def open_record(stack: ExitStack, notify: Notify, memory: Journal | None = None) -> Journal:
     """The record of the user's runs; one in memory, and a warning, when it cannot be opened."""
     from qianda.agents.journal import open_journal
 
@@ -257,7 +266,7 @@ def open_record(stack: ExitStack, notify: Notify) -> Journal:
         journal = open_journal(record_path())
     except JournalError as error:
         notify(f"This run is not recorded: {error}")
-        return open_journal(None)
+        return memory or open_journal(None)
     stack.callback(journal.close)
     return journal
 

@@ -45,6 +45,7 @@ class Client:
         total: seconds for one reply, all attempts together.
 
     Attributes:
+        thinking: what is wanted; None for the model's default.
         window: the context window in tokens, as the server says it or a refusal has taught; None while unknown.
 
     Raises:
@@ -79,10 +80,10 @@ class Client:
             endpoint = replace(endpoint, kind=completions_kind(endpoint.kind))
         self.endpoint = endpoint
         self.window = endpoint.window
-        self._thinking = Thinking.of(thinking)
+        self.thinking = Thinking.of(thinking)
         self._total = total
         self._maker = maker = RequestMaker(
-            endpoint, self._thinking, sampling or Sampling(), streaming=streaming, extra=extra_body or {}, api=api
+            endpoint, self.thinking, sampling or Sampling(), streaming=streaming, extra=extra_body or {}, api=api
         )
         self._exchange = Exchange(endpoint, http, patience(http, seconds), url=maker.url, native=maker.native)
 
@@ -119,8 +120,8 @@ class Client:
         Args:
             thinking: what that reply was asked with.
         """
-        less = less_thinking(thinking or self._thinking, self._maker.family)
-        before, after = (self._maker.mode(each) for each in (thinking or self._thinking, less))
+        less = less_thinking(thinking or self.thinking, self._maker.family)
+        before, after = (self._maker.mode(each) for each in (thinking or self.thinking, less))
         return None if (before.fields, before.switch) == (after.fields, after.switch) else less
 
     async def ask(

@@ -30,12 +30,14 @@ class Profile:
         facts: from a finding's ``check`` to its ``fact``.
         found_at: seconds since the epoch.
         fingerprint: the endpoint's.
+        findings: what the facts are of, for people.
     """
 
     version: str = ""
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     found_at: float = 0.0
     fingerprint: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -114,7 +116,9 @@ def remember_findings(endpoint: Endpoint, version: str, findings: Sequence[Findi
     before = recall(endpoint.url, endpoint.model, version=version, fingerprint=made)
     facts = {one.check: before.facts.get(one.check, "") if one.seen == TOO_SLOW else one.fact for one in findings}
     facts = {check: fact for check, fact in facts.items() if fact}
-    remember(endpoint.url, endpoint.model, Profile(version or before.version, facts, time.time(), made))
+    told = tuple(one for one in findings if one.seen != TOO_SLOW)
+    told += tuple(one for one in before.findings if one.check not in {each.check for each in told})
+    remember(endpoint.url, endpoint.model, Profile(version or before.version, facts, time.time(), made, told))
 
 
 async def known(endpoint: Endpoint, http: AsyncClient) -> Profile:
@@ -156,7 +160,17 @@ def recall(url: str, model: str, *, version: str = "", fingerprint: str = "") ->
         {str(k): str(v) for k, v in facts.items()},
         entry["found_at"],
         then,
+        _findings(entry.get("findings")),
     )
+
+
+def _findings(kept: Any) -> tuple[Finding, ...]:
+    from qianda.models.probes import Finding
+
+    try:
+        return tuple(Finding(**one) for one in kept or ())
+    except TypeError:  # of another version
+        return ()
 
 
 def _name(url: str, model: str) -> str:

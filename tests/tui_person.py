@@ -126,7 +126,8 @@ async def chatting(
                 **({} if changes.plan is None else {"plan": changes.plan}),
             }
             journal = data_dir() / "journal.db"
-            return Agent(server=model.url, approve=approve, ask=ask, journal=journal, workspace=Path.cwd(), **given)
+            given |= {"server": changes.server or model.url, "model": changes.model}
+            return Agent(approve=approve, ask=ask, journal=journal, workspace=Path.cwd(), **given)
 
         app = QiandaApp(open_agent, session=session)
         async with app.run_test(size=size, notifications=True) as pilot:

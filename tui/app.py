@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from qianda.models.config import PERMISSION_MODES, PermissionMode
+from qianda.models.config import PERMISSION_MODES, Config, PermissionMode
+from qianda.models.errors import QiandaError
 from qianda.tui.chat import Chat
 from qianda.tui.commands import COMMANDS, LAST, Command
 from qianda.tui.kept import keep, kept
@@ -21,8 +22,8 @@ from qianda.tui.pacing import paced_loop
 from qianda.tui.prompt.actions import PromptActions
 from qianda.tui.prompt.history import History
 from qianda.tui.screen import ChatScreen
-from qianda.tui.transcript.blocks import ThinkingBlock
 from qianda.tui.surroundings import Surroundings
+from qianda.tui.transcript.blocks import ThinkingBlock
 from qianda.tui.transcript.calls import Card
 from qianda.tui.transcript.view import Transcript
 from qianda.tui.words import t
@@ -47,8 +48,8 @@ class QiandaApp(Surroundings, PromptActions):
         prompt: sent as soon as the agent is there.
         workspace: the folder that it works in.
         record: says whether what is said is kept on disk; asked with the first prompt.
-    """
         config: the user's own settings, of which those of the chat itself count here.
+    """
 
     TITLE = "Qianda"
     ENABLE_COMMAND_PALETTE = False
@@ -66,8 +67,8 @@ class QiandaApp(Surroundings, PromptActions):
         prompt: str | None = None,
         workspace: Path | None = None,
         record: Callable[[], bool] = lambda: True,
-    ) -> None:
         config: Config | None = None,
+    ) -> None:
         super().__init__(config or Config(), sorted(STYLES.glob("*.tcss")))
         self._first = prompt
         self._interrupted = float("-inf")
@@ -87,9 +88,9 @@ class QiandaApp(Surroundings, PromptActions):
         chosen = kept()
         look = self.chat_screen.transcript.stack.look
         look.thinking, look.split = chosen.get("thinking") is True, chosen.get("columns") is True
-        if self._first:
         for wrong in self.look_around():
             self.chat.say(wrong)
+        if self._first:
             self.chat.send(self._first)
         else:
             self.set_timer(OPEN_AFTER, self.chat.open)
@@ -236,6 +237,29 @@ class QiandaApp(Surroundings, PromptActions):
             self.chat.set_mode(wanted)
             self.hint(t("Permissions: {mode}", mode=t(wanted)))
 
+    async def action_model(self, name: str = "") -> None:
+        """Go on with another model; without a name see which there are."""
+        from qianda.tui.screens.models import ModelsScreen, switch
+        from qianda.tui.servers import find_model
+
+        if not name:
+            self.push_screen(ModelsScreen(self.chat))
+        elif (found := await find_model(self.chat, name)) is not None:
+            await switch(self.chat, found)
+        else:
+            self.chat.say(t("No server that answers has a model {name}; F3 shows what there is", name=name))
+
+    def action_thinking(self, text: str = "") -> None:
+        """How much the model thinks, from the next prompt on; without a text say how much it is."""
+        from qianda.tui.thinking import read_thinking, thinking_words
+
+        try:
+            if text:
+                self.chat.think(read_thinking(text))
+            self.chat.say(thinking_words(self.chat.thinking) or t("default thinking"))
+        except QiandaError as error:
+            self.chat.say(str(error))
+
     def action_compact(self) -> None:
         """Have the conversation made shorter."""
         self.chat.say(self.chat.compact())
@@ -268,6 +292,7 @@ def run_tui(
     prompt: str | None = None,
     workspace: Path | None = None,
     record: Callable[[], bool] = lambda: True,
+    config: Config | None = None,
 ) -> int:
     """Open the chat and stay until the person leaves.
 
@@ -277,6 +302,7 @@ def run_tui(
         prompt: sent as soon as a model is there.
         workspace: the folder that it works in.
         record: says whether what is said is kept on disk; asked with the first prompt.
+        config: the user's own settings.
 
     Returns:
         The exit code.
@@ -292,10 +318,8 @@ def run_tui(
     if app.failure is not None:
         raise app.failure
     if app.chat.recorded and not code:
-    config: Config | None = None,
         sys.stdout.write(
             t("To go on with this conversation: {command}", command=f"qianda --session {app.chat.session}")
         )
         sys.stdout.write("\n")
     return code
-        config: the user's own settings.

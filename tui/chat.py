@@ -17,6 +17,7 @@ from qianda.tui.place import place_of
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
+from qianda.tui.thinking import thinking_words
 from qianda.tui.transcript.blocks import NoticeBlock
 from qianda.tui.welcome import Welcome
 from qianda.tui.words import t
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from qianda.tui.conversation import ChatAgent, ChatRun, Conversation, OpenAgent
     from qianda.tui.prompt.shell import Shell
     from qianda.tui.run_view import RunView
+    from qianda.tui.thinking import Wanted
     from qianda.tui.trace import Trace
 
 CLOSE_SECONDS = 3.0
@@ -74,6 +76,7 @@ class Chat:
         self._open_task: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
         self._before: Changes | None = None  # while a change is tried
+        self._was: Endpoint | None = None  # the one before, likewise
         self.workspace = workspace
         self.outbox = Outbox(self, screen)
         self.shell: Shell | None = None
@@ -136,6 +139,7 @@ class Chat:
         if "server" in changes:
             changes = {"api_key": None, **changes}  # a key belongs to its server
         self._before, self.changes = self.changes, replace(self.changes, **changes)
+        self._was = self.endpoint
         await self._shut()
         self.open()
 
@@ -155,7 +159,9 @@ class Chat:
             self._leaving.clear()
 
     def _opened(self, endpoint: Endpoint, conversation: Conversation) -> None:
-        self._before = None
+        was, self._before, self._was = self._was, None, None
+        if was is not None and (was.url, was.model) != (endpoint.url, endpoint.model):
+            self.say(t("From here on {model} answers, {server}", model=endpoint.label, server=endpoint.title))
         label = [endpoint.model, endpoint.kind.title, *([t("demo model")] if endpoint.demo else [])]
         self._status.say(
             model=" · ".join(label),
@@ -181,12 +187,29 @@ class Chat:
             self.changes = replace(self.changes, permissions=mode)
             self.settled()
 
+    @property
+    def thinking(self) -> Wanted | None:
+        """What was asked for, here or before; None for the model's default."""
+        resources = self.agent.resources if self.agent is not None else None
+        asked = self.changes.thinking
+        return resources.client.thinking if asked is None and resources is not None else asked
+
+    def think(self, wanted: Wanted) -> None:
+        """Other thinking, from the next prompt on.
+
+        Raises:
+            ConfigurationError: this model, or this server, cannot do that.
+        """
+        if self.agent is not None and self.agent.resources is not None:
+            self.agent.resources.think(None if wanted == "default" else wanted)
+            self.changes = replace(self.changes, thinking=wanted)
+            self.settled()
+
     def settled(self) -> None:
         """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""
         if self.agent is not None:
             mode = t(self.agent.permissions.mode) + (" · " + t("plan first") if self.changes.plan else "")
-            thinking = {None: "", True: t("thinking"), False: t("no thinking")}[self.changes.thinking]
-            self._status.say(mode=mode, thinking=thinking, place=place_of(self.workspace))
+            self._status.say(mode=mode, thinking=thinking_words(self.changes.thinking), place=place_of(self.workspace))
 
     async def close(self) -> None:
         """Stop the run and close the agent, so that nothing is lost and no process stays behind."""
@@ -353,10 +376,10 @@ class Chat:
             self._run = self._view = None
             self._status.idle()
             self.settled()
+        self._screen.post_message(ChatScreen.RunEnded(time.monotonic() - began, failed=reason in ("", "error")))
         self.welcome.ended(which)
         self.outbox.ended(reason, draft, leaving=self._leaving.is_set())
 
     def _answered(self, call_id: str) -> None:
         if self._view is not None:
             self._view.answered(call_id)
-        self._screen.post_message(ChatScreen.RunEnded(time.monotonic() - began, failed=reason in ("", "error")))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qianda.models.resolve import Endpoint
     from qianda.tools.permissions import ApprovalRequest, Decision, Permissions
     from qianda.tools.questions import Answer, Question
+    from qianda.tui.thinking import Wanted
 
 
 class ChatRun(Protocol):
@@ -105,7 +106,7 @@ class Changes:
         server: name or address.
         model: its name there.
         api_key: the server's, where the person typed one.
-        thinking: on or off.
+        thinking: on, off, how much, or the model's default.
         permissions: what tools may do unasked.
         plan: the model plans first.
     """
@@ -113,7 +114,7 @@ class Changes:
     server: str | None = None
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    thinking: bool | None = None
+    thinking: Wanted | None = None
     permissions: PermissionMode | None = None
     plan: bool | None = None
 

@@ -13,22 +13,12 @@ from qianda.models.config import user_config_path
 from qianda.models.errors import QiandaError
 from qianda.models.probes import Finding
 from qianda.models.servers import named_kind, server_kinds
-from qianda.tui.panes.asking import Rows
 from qianda.tui.screens.detail import TextBlock
+from qianda.tui.screens.findings import SECONDS, findings_block, look_closely
 from qianda.tui.screens.items import Column, Item
 from qianda.tui.screens.listing import Ask, ListScreen
 from qianda.tui.transcript.blocks import Block
-from qianda.tui.transcript.rows import Row, flow_text
 from qianda.tui.words import t
-
-SECONDS = 7.0
-"""For all the small questions to a server."""
-_MARKS = {
-    "ok": ("✓ ", "call-done"),
-    "no": ("– ", "call-note"),
-    "problem": ("✗ ", "call-failed"),
-    "unknown": ("? ", "call-note"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +107,7 @@ class ConnectScreen(ListScreen[Way]):
         blocks: list[Block] = [TextBlock(about)]
         key, findings = self._verdict
         if key == item.key:
-            blocks.append(Rows(lambda width: [row for one in findings for row in _finding_rows(one, width)]))
+            blocks.append(findings_block(findings))
         return blocks
 
     def action_reload(self) -> None:
@@ -151,12 +141,8 @@ class ConnectScreen(ListScreen[Way]):
 
     async def _test(self, item: Item[Way], server: str, model: str | None, key: str | None) -> None:
         """Ask the server a few small things, show what it does, and use it if the person says so."""
-        from qianda.models.detection import FoundServer, server_version
         from qianda.models.errors import ServerRefused
-        from qianda.models.http import open_http
-        from qianda.models.probes import probe
-        from qianda.models.profile_cache import remember_findings
-        from qianda.models.resolve import bearer, resolve
+        from qianda.models.resolve import resolve
 
         self.say(t("Asking {server} …", server=server))
         try:
@@ -169,12 +155,7 @@ class ConnectScreen(ListScreen[Way]):
                 return
             raise
         self.say(t("Asking {model} a few small things, {count} s at most …", model=endpoint.model, count=int(SECONDS)))
-        async with open_http(endpoint.url) as http:
-            found = FoundServer(endpoint.url, endpoint.kind, ())
-            version, findings = await asyncio.gather(
-                server_version(http, found, headers=bearer(endpoint.api_key)), probe(endpoint, http, seconds=SECONDS)
-            )
-        remember_findings(endpoint, version, findings)
+        findings = await look_closely(endpoint)
         self._verdict = (item.key, findings)
         self.pane.show(await self.detail(item))
         self.add_class("-whole")
@@ -183,9 +164,9 @@ class ConnectScreen(ListScreen[Way]):
             raise QiandaError(failed.seen, cure=failed.cure)
         self.say("")
         path = user_config_path()
-        keep = await self.confirm(
-            t("{model} answers. Use it, and remember it in {path}? n: only now", model=endpoint.model, path=path)
-        )
+        known = any(one.check == "answers" and one.status == "ok" for one in findings)
+        how = t("{model} answers.", model=endpoint.model) if known else t("{model} is slow.", model=endpoint.model)
+        keep = await self.confirm(f"{how} {t('Use it, and remember it in {path}? n: only now', path=path)}")
         if keep:
             from qianda.models.config_file import remember_server
 
@@ -216,10 +197,3 @@ class ConnectScreen(ListScreen[Way]):
 
 def _window(tokens: int | None) -> str:
     return t("{count} tokens", count=f"{tokens:,}") if tokens else ""
-
-
-def _finding_rows(one: Finding, width: int) -> list[Row]:
-    mark, style = _MARKS[one.status]
-    text = ". ".join(part for part in (f"{one.check}: {one.seen}", one.cure, one.meanwhile) if part)
-    rows = flow_text(text, width, prefix="  ")
-    return [rows[0]._replace(runs=((mark, style), *rows[0].runs[1:])), *rows[1:]]
