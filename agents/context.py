@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from qianda.agents.kept import RecordedTexts
 from qianda.agents.resources import Resources
 from qianda.agents.summary import file_notes, summarise
 from qianda.models.errors import ContextTooLong
-from qianda.models.events import Compacted, Notice
+from qianda.models.events import Compacted, Notice, Retrying
 from qianda.models.messages import NO_USAGE, AssistantMessage, Message, Usage, UserMessage
 from qianda.models.reply import Reply
 from qianda.models.wire import tool_body
@@ -100,11 +101,33 @@ class ContextWindow:
         Raises:
             ContextTooLong: nothing is left to be shortened.
         """
+        spent = NO_USAGE
         while True:
             try:
-                return await ask()
+                reply = await ask()
             except ContextTooLong as error:
                 await self._recover(error)
+                continue
+            if not await self._filled(reply):
+                return replace(reply, usage=spent + reply.usage) if spent.requests else reply
+            spent += reply.usage
+
+    async def _filled(self, reply: Reply) -> bool:
+        """Whether the window was full before the reply came to its end, and the conversation is shorter now.
+
+        llama.cpp refuses no prompt that leaves room for one token: it cuts the reply.
+        """
+        used, window, limit = reply.usage, self._client.window, self._limit
+        if reply.finish != "length" or used.requests > 1 or window is None or limit is None:
+            return False
+        if used.input_tokens <= limit or used.input_tokens + used.output_tokens < window - 1:
+            return False
+        self._size = self._known = used.input_tokens
+        self._reply, self._covered = 0, len(self._run.conversation)
+        if self._number >= ATTEMPTS or not await self._compact(limit):
+            return False
+        self._run.emit(Retrying, cause="The window was full before the reply's end", attempt=2, wait=0.0, discard=True)
+        return True
 
     async def _recover(self, error: ContextTooLong) -> None:
         self._size = self._estimated()

@@ -14,8 +14,8 @@ from qianda import Agent, ContextTooLong, Limits, Sampling, tool
 from qianda.agents.compaction import PUT_AWAY, SUMMARY, SUMMARY_PROMPT
 from qianda.agents.conversation import from_records
 from qianda.agents.journal import open_journal
-from qianda.models.events import CallDenied, Compacted, Event
-from qianda.models.messages import AssistantMessage, ToolMessage, UserMessage
+from qianda.models.events import CallDenied, Compacted, Event, Retrying
+from qianda.models.messages import AssistantMessage, ToolMessage, Usage, UserMessage
 from qianda.testing import Call, Fault, ScriptedServer, Turn
 from qianda.tools import read_file
 from qianda.tools.builtin.plan import plan
@@ -412,3 +412,30 @@ def shared(one: dict[str, Any], other: dict[str, Any]) -> float:
             break
         same += len(json.dumps(second))
     return same / len(json.dumps(other["messages"]))
+
+
+async def test_a_reply_that_a_full_window_cut_is_asked_for_again() -> None:
+    def clipping(body: dict[str, Any]) -> Turn:
+        """A server that counts more tokens than we do, and refuses nothing."""
+        if is_summary(body):
+            return Turn("There were words.")
+        if len(json.dumps(body["messages"])) // 4 > 1500:
+            return Turn("The co", finish="length", usage=Usage(input_tokens=1999, output_tokens=1, requests=1))
+        return Turn("The code is 7391.")
+
+    history = [
+        UserMessage("The code is 7391."),
+        AssistantMessage("word " * 1200),
+        UserMessage("More."),
+        AssistantMessage("word"),
+    ]
+    async with ScriptedServer(default=clipping) as server:
+        agent = Agent(server=server.url)
+        async with agent, agent.opened() as resources:
+            resources.client.window = 2000
+            async with agent.stream("What is the code?", history=history) as run:
+                events = [event async for event in run]
+    assert (run.result.output, run.result.finish) == ("The code is 7391.", "done")
+    assert "Compacted" in [type(event).__name__ for event in events]
+    assert [event.discard for event in events if isinstance(event, Retrying)] == [True]
+    assert run.result.usage.input_tokens > 1999
