@@ -128,7 +128,7 @@ class ItemList(ScrollView, can_focus=True, inherit_bindings=False):
         return self.scrollable_content_region.width
 
     def _measure(self) -> None:
-        width = self._room - len(MARK)
+        width = self._room - len(MARK) - 1  # not against the scrollbar
         shown = [index for index, column in enumerate(self._columns) if not column.wide or width >= 76]
         sample = self.items[:MEASURED]
         widths = [
@@ -196,7 +196,10 @@ class ItemList(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip([Segment(shorten(text, width), style)]).adjust_cell_length(width, style if marked else base)
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"items--{name}", partial=True)
+        partial = self.get_component_rich_style(f"items--{name}", partial=True)
+        # Only the whole style has its transparency worked out.
+        whole = self.get_component_rich_style(f"items--{name}")
+        return partial + Style(color=whole.color) if partial.color is not None else partial
 
     def _text(self, item: Item[Any]) -> str:
         parts: list[str] = []
