@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 from test_tui_app import chatting
+from textual import events
 from textual.widgets import Input, TextArea
 
 from qianda.agents.plan import ACCEPT, ASK, PLAN_ANSWERS
@@ -56,6 +57,16 @@ async def test_a_form_is_filled_in_and_what_is_wrong_is_said_beside_it() -> None
         answer = await given(task)
         assert answer == {"seats": 1, "mail": "me@example.org", "window": False, "class": "c", "meals": ["a", "c"]}
         assert question.read(answer) == answer
+
+
+async def test_a_burst_of_keys_fills_in_a_form() -> None:
+    schema = {"type": "object", "properties": {"seats": {"type": "integer"}, "ok": {"type": "boolean"}}}
+    async with chatting() as person:
+        task = person.is_asked(Question(question="Your flight", schema=schema))
+        await person.sees("Your flight")
+        for key in ("4", "enter", "right", "enter", "enter"):
+            person.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        assert await given(task) == {"seats": 4, "ok": False}
 
 
 async def test_a_form_fits_a_small_terminal_and_can_be_declined() -> None:

@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 
 from qianda.tui.transcript.blocks import Block
 from qianda.tui.transcript.rows import Row, flow_text, width_of
@@ -168,9 +168,12 @@ class AskingPane(Widget):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,shift+tab", "step(-1)", show=False),
-        Binding("down,tab", "step(1)", show=False),
-        Binding("enter", "choose", show=False),
+        # Before the widget in focus: where keys come in a burst, the next one has to find the new focus.
+        Binding("up", "move(-1)", show=False, priority=True),
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("shift+tab", "step(-1)", show=False, priority=True),
+        Binding("tab", "step(1)", show=False, priority=True),
+        Binding("enter", "choose", show=False, priority=True),
         Binding("pageup", "scroll_what(-1)", show=False),
         Binding("pagedown", "scroll_what(1)", show=False),
         Binding("ctrl+up", "scroll_transcript(-1)", show=False),
@@ -248,17 +251,25 @@ class AskingPane(Widget):
         return [choice.id or "" for choice in self.query(Choice) if choice.display]
 
     def on_key(self, event: events.Key) -> None:
-        """Letters of a prompt that was being typed go on into the prompt, and Enter is not taken for an answer."""
+        """Letters of a prompt that was being typed go on into the prompt."""
         if time.monotonic() >= self._guard:
             return
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-        elif event.is_printable and event.character:
+        if event.is_printable and event.character:
             self.chat_screen.editor.insert(event.character)
             self._guard = time.monotonic() + GUARD_SECONDS
         else:
             self._guard = 0.0  # meant for the pane
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        """Lines of text take Enter themselves, and an editor Up and Down."""
+        focused = self.screen.focused
+        if action == "choose":
+            return not isinstance(focused, Input | TextArea)
+        return not (action == "move" and isinstance(focused, TextArea))
+
+    def action_move(self, direction: int) -> None:
+        """Up and Down."""
+        self.action_step(direction)
 
     def action_step(self, direction: int) -> None:
         """The answer above or below."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
 from qianda.tui.transcript.rows import visible
@@ -23,7 +24,10 @@ class Pick(Static, can_focus=True):
         key: its id.
     """
 
-    BINDINGS = [("left", "turn(-1)", ""), ("right,space", "turn(1)", "")]  # noqa: RUF012 - as Textual declares it
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "turn(-1)", show=False, priority=True),
+        Binding("right,space", "turn(1)", show=False, priority=True),
+    ]
 
     def __init__(self, options: list[tuple[str, Any]], value: Any, key: str) -> None:
         super().__init__(markup=False, id=key)

@@ -66,6 +66,10 @@ class FormPane(AskingPane):
         """The fields, then the answers."""
         return [*self._keys, *super().stops()]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        """Enter leads on also from a line of text."""
+        return True
+
     def action_choose(self) -> None:
         """Enter: on to the next field, or the answer in focus."""
         if self.focused in self._keys:
@@ -73,17 +77,15 @@ class FormPane(AskingPane):
         else:
             super().action_choose()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """On to the next field."""
-        event.stop()
-        self.action_step(1)
-
     def choose(self, key: str) -> None:
         """Send what was filled in, where it is right; or nothing."""
-        if self._answer.done():
-            return
-        if key != "send":
+        if key == "send":
+            self.call_after_refresh(self._send)  # when the fields have got the keys before
+        elif not self._answer.done():
             self._answer.set_result(None)
+
+    def _send(self) -> None:
+        if self._answer.done():
             return
         values: dict[str, Any] = {}
         wrong: list[str] = []
