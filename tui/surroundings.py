@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import App
+from textual.drivers._writer_thread import WriterThread
 
 from qianda.tui.kept import keep, kept
 from qianda.tui.screen import ChatScreen
@@ -18,11 +19,27 @@ from qianda.tui.themes import ASK_BACKGROUND, AUTO, OWN, BackgroundSaid, fitting
 from qianda.tui.words import languages, t, use_language
 
 if TYPE_CHECKING:
+    from threading import Event
+
+    from textual.driver import Driver
+
     from qianda.models.config import Config
     from qianda.tui.chat import Chat
 
 LONG_RUN = 20.0
 """Seconds of a run after which its end is told to who looks elsewhere."""
+
+
+class PatientWriter(WriterThread):
+    """Textual's thread that writes to the terminal; when that is gone, it still takes what is written."""
+
+    def run(self) -> None:
+        """Write until the end."""
+        try:
+            super().run()
+        except OSError:
+            while self._queue.get() is not None:
+                pass
 
 
 class Surroundings(App[int]):
@@ -52,6 +69,14 @@ class Surroundings(App[int]):
         self.set_class(dark, "-dark-mode", update=False)
         self.set_class(not dark, "-light-mode", update=False)
         self._refresh_truecolor_filter(self.ansi_theme)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's driver for this terminal; it does not wait for one that is gone."""
+        driver = super().get_driver_class()
+        module = vars(sys.modules[driver.__module__])
+        if "WriterThread" in module:
+            module["WriterThread"] = PatientWriter
+        return driver
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """What Textual's themes of 16 colours lack."""
@@ -221,7 +246,11 @@ class Surroundings(App[int]):
 
     def hang_up(self) -> None:
         """The terminal is gone: what goes on is stopped, recorded and closed."""
-        nothing, (silent, _) = os.open(os.devnull, os.O_RDWR), os.pipe()
-        for descriptor, target in ((silent, 0), (nothing, 1), (nothing, 2)):
-            os.dup2(descriptor, target)  # nothing is read or written any more that would fail
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(nothing, descriptor)  # nothing is read or written any more that would fail
+        if self._driver is not None:
+            stop: Event | None = getattr(self._driver, "exit_event", None)
+            if stop is not None:
+                stop.set()  # the thread that reads keys: it would be told of the end without end
         self.action_leave()
