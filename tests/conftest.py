@@ -126,6 +126,10 @@ def alone(
             monkeypatch.delenv(name)
     for name, value in _registry_settings().items():
         monkeypatch.setenv(name, value)
+    if everything := os.environ.get("LC_ALL"):  # else texts are in the person's language
+        monkeypatch.setenv("LC_CTYPE", everything)
+        monkeypatch.delenv("LC_ALL")
+    monkeypatch.setenv("LC_MESSAGES", "C")
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for name in ("CONFIG", "DATA", "CACHE", "STATE"):

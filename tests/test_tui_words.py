@@ -6,11 +6,12 @@ import ast
 import importlib
 import string
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+from tui_person import chatting
 
 from qianda.models.config import PERMISSION_MODES
 from qianda.models.events import RunFinished
@@ -19,7 +20,8 @@ from qianda.tui import commands, recorded, status
 from qianda.tui.screens import context, tools
 from qianda.tui.screens.listing import ListScreen
 from qianda.tui.transcript.call_text import QUIET
-from qianda.tui.words import CATALOGUES, languages
+from qianda.tui.transcript.rows import width_of
+from qianda.tui.words import CATALOGUES, language_in_use, languages, use_language
 
 TUI = Path(recorded.__file__).parent
 SAYS = {"t": 1, "counted": 3}
@@ -114,6 +116,14 @@ def texts() -> frozenset[str]:
     return frozenset(filter(None, found))
 
 
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """An environment in Chinese."""
+    monkeypatch.setenv("LC_MESSAGES", "zh_CN.UTF-8")
+    yield
+    use_language("en")
+
+
 def names(text: str) -> set[str]:
     """The placeholders of a text."""
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
@@ -126,3 +136,50 @@ def test_a_catalogue_has_each_text_and_no_other(texts: frozenset[str], language:
     assert sorted(texts - catalogue.keys()) == [], "texts that the catalogue lacks"
     assert sorted(catalogue.keys() - texts) == [], "texts that the chat does not say"
     assert [text for text, other in catalogue.items() if names(text) != names(other) or not other.strip()] == []
+
+
+@pytest.mark.usefixtures("chinese")
+async def test_the_chat_speaks_chinese_and_columns_stand_straight() -> None:
+    async with chatting("你好。") as person:
+        await person.says("你好")
+        await person.sees("你好。", "有问题尽管问")
+        assert person.screen().splitlines()[-1].endswith("F1 帮助 · 连按 Ctrl+C 退出")
+        await person.press("f1")
+        await person.sees("按键与命令")
+        lines = [person.line(text) for text in ("发送；模型工作时", "在首末行", "拖动选择")]
+        assert (
+            len(
+                {
+                    width_of(line.partition(text)[0])
+                    for line, text in zip(lines, ("发送；", "在首末行", "拖动"), strict=True)
+                }
+            )
+            == 1
+        )
+        assert all(width_of(line) <= 80 for line in person.screen().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environ", "spoken"),
+    [
+        ("auto", {"LANG": "zh_CN.UTF-8"}, "zh"),
+        ("auto", {"LANG": "zh_TW.UTF-8", "LC_ALL": "en_US.UTF-8"}, "en"),
+        ("auto", {"LANG": "fr_FR.UTF-8"}, "en"),
+        ("auto", {}, "en"),
+        ("zh", {"LANG": "en_US.UTF-8"}, "zh"),
+        ("en", {"LANG": "zh_CN.UTF-8"}, "en"),
+        ("xx", {}, "en"),
+    ],
+)
+def test_the_setting_wins_over_the_environment(
+    chosen: str, environ: dict[str, str], spoken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    use_language(chosen)
+    try:
+        assert language_in_use() == spoken
+    finally:
+        use_language("en")
