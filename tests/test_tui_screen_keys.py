@@ -191,6 +191,14 @@ async def follows_the_mouse(person: Person) -> None:
     await person.until(person.app.screen.get_selected_text)
 
 
+async def undoes(person: Person) -> None:
+    await person.press("x", "ctrl+underscore")
+    assert editor(person).text == ""
+    await person.press("ctrl+y")
+    assert editor(person).text == "x"
+    editor(person).clear()
+
+
 async def leaves(person: Person) -> None:
     await person.press("ctrl+d")
     await person.until(lambda: person.app.return_code is not None)
@@ -205,6 +213,7 @@ PROMPT_KEYS: dict[str, Effect] = {
     "!": runs_a_shell_command,
     "PageUp, PageDown": scrolls,
     "Mouse": follows_the_mouse,
+    "Ctrl+_, Ctrl+Y": undoes,
     "Ctrl+D": leaves,
 }
 

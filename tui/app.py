@@ -172,7 +172,12 @@ class QiandaApp(Surroundings, PromptActions):
         """Say something in the status line, for a moment."""
         status = self.chat_screen.status
         status.say(hint=text)
-        self.set_timer(AGAIN_SECONDS, lambda: status.say(hint=""))
+
+        def over() -> None:
+            if status.hint == text:  # and not what was said since
+                status.say(hint="")
+
+        self.set_timer(AGAIN_SECONDS, over)
 
     def action_fold_thinking(self) -> None:
         """Ctrl+T."""
