@@ -9,27 +9,12 @@ import signal
 import stat
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from qianda.cli.exits import DONE, complain
 from qianda.cli.opening import Choices
-from qianda.cli.options import (
-    AgentOption,
-    AllowOption,
-    BudgetOption,
-    EffortOption,
-    KeyOption,
-    MCPOption,
-    ModelOption,
-    NetworkOption,
-    PermissionsOption,
-    PlanOption,
-    SandboxOption,
-    ServerOption,
-    ThinkingOption,
-    ToolsOption,
-    chosen_thinking,
-)
+from qianda.cli.options import LIMITS, Chosen, with_shared_options
 from qianda.models.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,38 +33,10 @@ Zed's settings.json:
 _LONGEST_MESSAGE = 64 * 1024 * 1024  # bytes; images come as text
 
 
-def acp_command(
-    *,
-    agent: AgentOption = None,
-    tools: ToolsOption = None,
-    server: ServerOption = None,
-    model: ModelOption = None,
-    api_key_env: KeyOption = None,
-    thinking: ThinkingOption = None,
-    effort: EffortOption = None,
-    thinking_budget: BudgetOption = None,
-    permissions: PermissionsOption = None,
-    allow: AllowOption = None,
-    sandbox: SandboxOption = None,
-    network: NetworkOption = None,
-    mcp: MCPOption = None,
-    plan: PlanOption = False,
-) -> int:
+@with_shared_options("yes", "cwd", "session", "go_on", "record", *LIMITS)
+def acp_command(*, chosen: Chosen) -> int:
     """Be the agent of an editor: Zed, toad and others that speak the Agent Client Protocol."""
-    choices = Choices(
-        agent=agent,
-        tools=tuple(name.strip() for option in tools or () for name in option.split(",") if name.strip()),
-        server=server,
-        model=model,
-        api_key_env=api_key_env,
-        thinking=chosen_thinking(thinking, effort, thinking_budget),
-        permissions=permissions,
-        allow=tuple(allow or ()),
-        sandbox=sandbox,
-        network=network,
-        mcp=tuple(mcp or ()),
-        plan=plan,
-    )
+    choices = chosen.choices(Path.cwd())
     if find_spec("acp") is None:
         raise ConfigurationError("qianda acp needs the package agent-client-protocol", cure="pip install 'qianda[acp]'")
     if sys.stdin.isatty():

@@ -15,38 +15,14 @@ from qianda.cli.groups import agents_app, config_app, models_app
 from qianda.cli.mcp import mcp_app
 from qianda.cli.opening import Choices, open_workspace
 from qianda.cli.options import (
-    AgentOption,
-    AllowOption,
-    BudgetOption,
-    CallsOption,
-    ContinueOption,
-    CostOption,
-    EffortOption,
+    Chosen,
     FolderOption,
     JSONOption,
     KeyOption,
-    MCPOption,
     ModelOption,
-    NetworkOption,
-    PermissionsOption,
-    PlanOption,
     QuietOption,
-    RecordOption,
-    SandboxOption,
-    SecondsOption,
-    ServerOption,
-    SessionOption,
-    ThinkingOption,
-    TokensOption,
-    ToolsOption,
-    TurnsOption,
     VerboseOption,
-    YesOption,
-    chosen_limits,
-    chosen_permissions,
-    chosen_record,
-    chosen_session,
-    chosen_thinking,
+    with_shared_options,
 )
 from qianda.cli.resume import EXAMPLES, resume_command
 from qianda.cli.sessions_app import sessions_app
@@ -106,33 +82,11 @@ Examples:
   qianda --continue                             go on with the last conversation here
   qianda doctor                                 what would be used, and why""",
 )
+@with_shared_options()
 def chat_command(
     context: typer.Context,
     *,
-    agent: AgentOption = None,
-    tools: ToolsOption = None,
-    server: ServerOption = None,
-    model: ModelOption = None,
-    api_key_env: KeyOption = None,
-    thinking: ThinkingOption = None,
-    effort: EffortOption = None,
-    thinking_budget: BudgetOption = None,
-    permissions: PermissionsOption = None,
-    yes: YesOption = False,
-    allow: AllowOption = None,
-    sandbox: SandboxOption = None,
-    network: NetworkOption = None,
-    mcp: MCPOption = None,
-    cwd: FolderOption = ".",
-    session: SessionOption = None,
-    go_on: ContinueOption = False,
-    record: RecordOption = None,
-    plan: PlanOption = False,
-    max_turns: TurnsOption = None,
-    max_tool_calls: CallsOption = None,
-    max_tokens: TokensOption = None,
-    max_cost: CostOption = None,
-    max_seconds: SecondsOption = None,
+    chosen: Chosen,
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines that are only appended: for screen readers and logs.")
     ] = False,
@@ -141,37 +95,15 @@ def chat_command(
     ] = False,
 ) -> int:
     """The agent framework for Qwen. Without a command: chat in the terminal."""
-    limits = chosen_limits(
-        turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
-    )
     if context.invoked_subcommand is not None:
-        thought = (thinking is not None, effort, thinking_budget)
-        boxed = (sandbox is not None, network is not None)
-        named = (agent, tools, server, model, api_key_env, mcp, session, go_on, plan, limits, record is not None, plain)
-        if any((*named, *thought, permissions, yes, allow, *boxed, cwd != ".")):
+        if chosen or plain:
             command = context.invoked_subcommand
             raise typer.BadParameter(f"Options go after the command: qianda {command} …")
         return DONE
     from qianda.cli.chat import chat
 
-    choices = Choices(
-        agent=agent,
-        tools=_names(tools),
-        server=server,
-        model=model,
-        api_key_env=api_key_env,
-        thinking=chosen_thinking(thinking, effort, thinking_budget),
-        permissions=chosen_permissions(permissions, yes=yes),
-        allow=tuple(allow or ()),
-        sandbox=sandbox,
-        network=network,
-        mcp=tuple(mcp or ()),
-        workspace=open_workspace(cwd),
-        plan=plan,
-        limits=limits,
-        record=chosen_record(record, session=go_on or session is not None),
-    )
-    return chat(choices, session=chosen_session(session, choices.workspace, go_on=go_on), plain=plain)
+    choices = chosen.choices()
+    return chat(choices, session=chosen.session(choices.workspace), plain=plain)
 
 
 @app.command(
@@ -193,6 +125,7 @@ Examples:
 Exit codes: 0 done, 1 the model gave up, 2 usage or configuration, 3 refused by
 permissions, 4 limit, 5 server, 130 interrupted.""",
 )
+@with_shared_options()
 def run_command(
     prompt: Annotated[
         str | None, typer.Argument(help="What to do; text on stdin is appended.", show_default=False)
@@ -207,30 +140,7 @@ def run_command(
     image: Annotated[
         list[str] | None, typer.Option("--image", metavar="FILE", help="Attach an image; repeatable.")
     ] = None,
-    agent: AgentOption = None,
-    tools: ToolsOption = None,
-    server: ServerOption = None,
-    model: ModelOption = None,
-    api_key_env: KeyOption = None,
-    thinking: ThinkingOption = None,
-    effort: EffortOption = None,
-    thinking_budget: BudgetOption = None,
-    permissions: PermissionsOption = None,
-    yes: YesOption = False,
-    allow: AllowOption = None,
-    sandbox: SandboxOption = None,
-    network: NetworkOption = None,
-    mcp: MCPOption = None,
-    cwd: FolderOption = ".",
-    session: SessionOption = None,
-    go_on: ContinueOption = False,
-    record: RecordOption = None,
-    plan: PlanOption = False,
-    max_turns: TurnsOption = None,
-    max_tool_calls: CallsOption = None,
-    max_tokens: TokensOption = None,
-    max_cost: CostOption = None,
-    max_seconds: SecondsOption = None,
+    chosen: Chosen,
     json: Annotated[bool, typer.Option("--json", help="Write every event as a line of JSON.")] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -238,32 +148,14 @@ def run_command(
     """Do one task and print the answer."""
     from qianda.cli.run import Output, run
 
-    choices = Choices(
-        agent=agent,
-        tools=_names(tools),
-        server=server,
-        model=model,
-        api_key_env=api_key_env,
-        thinking=chosen_thinking(thinking, effort, thinking_budget),
-        permissions=chosen_permissions(permissions, yes=yes),
-        allow=tuple(allow or ()),
-        sandbox=sandbox,
-        network=network,
-        mcp=tuple(mcp or ()),
-        workspace=open_workspace(cwd),
-        plan=plan,
-        limits=chosen_limits(
-            turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
-        ),
-        record=chosen_record(record, session=go_on or session is not None),
-    )
+    choices = chosen.choices()
     return run(
         choices,
         prompt=prompt,
         prompt_file=prompt_file,
         files=file or (),
         images=image or (),
-        session=chosen_session(session, choices.workspace, go_on=go_on),
+        session=chosen.session(choices.workspace),
         output=Output(json=json, quiet=quiet, verbose=verbose),
     )
 
@@ -344,12 +236,6 @@ def undo(
     from qianda.cli.undo import take_back
 
     return take_back(run, open_workspace(cwd), step=step, only_list=only_list, dry=dry_run)
-
-
-def _names(options: list[str] | None) -> tuple[str, ...]:
-    """What stands in options that may be repeated and hold several names, with commas between them."""
-    names = (name.strip() for option in options or () for name in option.split(","))
-    return tuple(name for name in names if name)
 
 
 app.add_typer(sessions_app, name="sessions")

@@ -1,11 +1,17 @@
-"""The options that several commands share."""
+"""The options that several commands share, and what is chosen by those of commands that run an agent."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from qianda.cli.opening import Choices, open_workspace
 
 if TYPE_CHECKING:
     from qianda.models.thinking import Thinking
@@ -125,54 +131,134 @@ RecordOption = Annotated[
     typer.Option("--record/--no-record", help="Record this, or do not.", show_default=False),
 ]
 
+LIMITS = ("max_turns", "max_tool_calls", "max_tokens", "max_cost", "max_seconds")
+_SHARED: dict[str, tuple[Any, Any]] = {  # in the order of the help, with what counts as not given
+    "agent": (AgentOption, None),
+    "tools": (ToolsOption, None),
+    "server": (ServerOption, None),
+    "model": (ModelOption, None),
+    "api_key_env": (KeyOption, None),
+    "thinking": (ThinkingOption, None),
+    "effort": (EffortOption, None),
+    "thinking_budget": (BudgetOption, None),
+    "permissions": (PermissionsOption, None),
+    "yes": (YesOption, False),
+    "allow": (AllowOption, None),
+    "sandbox": (SandboxOption, None),
+    "network": (NetworkOption, None),
+    "mcp": (MCPOption, None),
+    "cwd": (FolderOption, "."),
+    "session": (SessionOption, None),
+    "go_on": (ContinueOption, False),
+    "record": (RecordOption, None),
+    "plan": (PlanOption, False),
+    "max_turns": (TurnsOption, None),
+    "max_tool_calls": (CallsOption, None),
+    "max_tokens": (TokensOption, None),
+    "max_cost": (CostOption, None),
+    "max_seconds": (SecondsOption, None),
+}
 
-def chosen_permissions(permissions: Permissions | None, *, yes: bool) -> Permissions | None:
-    """The mode that was asked for, by one of its options.
 
-    Raises:
-        BadParameter: by both, and they differ.
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen by the shared options.
+
+    Args:
+        given: the values, by the names of ``_SHARED``; None for one that the command does not have.
     """
-    if yes and permissions not in (None, "auto"):
-        raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
-    return "auto" if yes else permissions
+
+    given: dict[str, Any]
+
+    def __bool__(self) -> bool:
+        return any(value not in (_SHARED[name][1], []) for name, value in self.given.items())
+
+    def choices(self, workspace: Path | None = None) -> Choices:
+        """What an agent is made of.
+
+        Args:
+            workspace: the folder; else that of ``--cwd``.
+
+        Raises:
+            BadParameter: options contradict each other.
+            ConfigurationError: there is no such folder.
+        """
+        given = self.given.get
+        limits = {name.removeprefix("max_"): value for name in LIMITS if (value := given(name)) is not None}
+        return Choices(
+            **{name: given(name) for name in ("agent", "server", "model", "api_key_env", "sandbox", "network")},
+            tools=tuple(name.strip() for option in given("tools") or () for name in option.split(",") if name.strip()),
+            thinking=self._thinking(),
+            permissions=self._permissions(),
+            allow=tuple(given("allow") or ()),
+            mcp=tuple(given("mcp") or ()),
+            workspace=workspace or open_workspace(given("cwd") or "."),
+            plan=given("plan") or False,
+            limits=limits,
+            record=self._record(),
+        )
+
+    def session(self, workspace: Path) -> str | None:
+        """The conversation to go on with: the named one, or the last one of the folder.
+
+        Raises:
+            BadParameter: both were asked for.
+            ConfigurationError: there is none.
+        """
+        if not self.given["go_on"]:
+            return self.given["session"]
+        if self.given["session"] is not None:
+            raise typer.BadParameter("--session and --continue contradict each other")
+        from qianda.cli.sessions import last_session
+
+        return last_session(workspace)
+
+    def _permissions(self) -> Permissions | None:
+        permissions, yes = self.given["permissions"], self.given.get("yes")
+        if yes and permissions not in (None, "auto"):
+            raise typer.BadParameter(f"--yes and --permissions {permissions} contradict each other")
+        return "auto" if yes else permissions
+
+    def _record(self) -> bool | None:
+        """None leaves it to the settings; what goes on with a conversation is recorded."""
+        record, session = self.given.get("record"), self.given.get("go_on") or self.given.get("session") is not None
+        if session and record is False:
+            raise typer.BadParameter("--no-record goes with neither --session nor --continue")
+        return session or record
+
+    def _thinking(self) -> Thinking | bool | None:
+        enabled, effort, budget = map(self.given.get, ("thinking", "effort", "thinking_budget"))
+        if effort is None and budget is None:
+            return enabled
+        from qianda.models.thinking import Thinking
+
+        return Thinking(budget=budget, effort=effort, enabled=enabled is not False)
 
 
-def chosen_session(session: str | None, workspace: Path, *, go_on: bool) -> str | None:
-    """The conversation to go on with: the named one, or the last one of the folder.
+def with_shared_options(*without: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the shared options, which it gets as its parameter ``chosen``, where that stands.
 
-    Raises:
-        BadParameter: both were asked for.
-        ConfigurationError: there is none.
+    Args:
+        without: names of those that it does not have.
     """
-    if not go_on:
-        return session
-    if session is not None:
-        raise typer.BadParameter("--session and --continue contradict each other")
-    from qianda.cli.sessions import last_session
+    shared = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=option)
+        for name, (option, default) in _SHARED.items()
+        if name not in without
+    ]
 
-    return last_session(workspace)
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @wraps(command)
+        def called(**given: Any) -> int:
+            chosen = Chosen({option.name: given.pop(option.name) for option in shared})
+            return command(**given, chosen=chosen)
 
+        whole = signature(command, eval_str=True)
+        own = whole.parameters.values()
+        listed = [one for found in own for one in (shared if found.name == "chosen" else [found])]
+        # Both are what typer reads.
+        called.__dict__["__signature__"] = whole.replace(parameters=listed)
+        called.__annotations__ = {one.name: one.annotation for one in listed}
+        return called
 
-def chosen_record(record: bool | None, *, session: bool) -> bool | None:
-    """Whether to record; None leaves it to the settings. What goes on with a conversation is recorded.
-
-    Raises:
-        BadParameter: it should not be.
-    """
-    if session and record is False:
-        raise typer.BadParameter("--no-record goes with neither --session nor --continue")
-    return session or record
-
-
-def chosen_thinking(thinking: bool | None, effort: Effort | None, budget: int | None) -> Thinking | bool | None:
-    """How much thinking was asked for; None leaves it to the settings."""
-    if effort is None and budget is None:
-        return thinking
-    from qianda.models.thinking import Thinking
-
-    return Thinking(budget=budget, effort=effort, enabled=thinking is not False)
-
-
-def chosen_limits(**limits: float | None) -> dict[str, float]:
-    """Those of the run's limits that were given."""
-    return {name: limit for name, limit in limits.items() if limit is not None}
+    return decorate

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qianda.cli.exits import complain
-from qianda.cli.opening import Choices
-from qianda.cli.options import (
-    AgentOption,
-    AllowOption,
-    CallsOption,
-    CostOption,
-    JSONOption,
-    KeyOption,
-    MCPOption,
-    ModelOption,
-    PermissionsOption,
-    PlanOption,
-    QuietOption,
-    SecondsOption,
-    ServerOption,
-    TokensOption,
-    ToolsOption,
-    TurnsOption,
-    VerboseOption,
-    YesOption,
-    chosen_limits,
-    chosen_permissions,
-)
+from qianda.cli.options import Chosen, JSONOption, QuietOption, VerboseOption, with_shared_options
 
 EXAMPLES = """\b
 Examples:
@@ -42,25 +21,12 @@ Examples:
   qianda resume last --plan          nothing more is changed until you accept a plan"""
 
 
+@with_shared_options("thinking", "effort", "thinking_budget", "sandbox", "network", "cwd", "session", "go_on", "record")
 def resume_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="Name of a session or run, its beginning or end, or last.")],
     prompt: Annotated[str | None, typer.Argument(help="What to do next.", show_default=False)] = None,
     *,
-    agent: AgentOption = None,
-    tools: ToolsOption = None,
-    server: ServerOption = None,
-    model: ModelOption = None,
-    api_key_env: KeyOption = None,
-    permissions: PermissionsOption = None,
-    yes: YesOption = False,
-    allow: AllowOption = None,
-    mcp: MCPOption = None,
-    plan: PlanOption = False,
-    max_turns: TurnsOption = None,
-    max_tool_calls: CallsOption = None,
-    max_tokens: TokensOption = None,
-    max_cost: CostOption = None,
-    max_seconds: SecondsOption = None,
+    chosen: Chosen,
     json: JSONOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -77,22 +43,7 @@ def resume_command(
     journal.close()
     if session.state == "running":
         raise ConfigurationError(f"{session.name} is still going on in another process", cure="Wait for it, or stop it")
-    choices = Choices(
-        agent=agent,
-        tools=tuple(tools or ()),
-        server=server,
-        model=model,
-        api_key_env=api_key_env,
-        permissions=chosen_permissions(permissions, yes=yes),
-        allow=tuple(allow or ()),
-        mcp=tuple(mcp or ()),
-        workspace=_workspace(session.workspace),
-        plan=plan,
-        limits=chosen_limits(
-            turns=max_turns, tool_calls=max_tool_calls, tokens=max_tokens, cost=max_cost, seconds=max_seconds
-        ),
-        record=True,
-    )
+    choices = replace(chosen.choices(_workspace(session.workspace)), record=True)
     output = Output(json=json, quiet=quiet, verbose=verbose)
     if prompt is not None:
         return run(choices, prompt=prompt, session=session.name, output=output)
