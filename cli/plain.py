@@ -12,6 +12,7 @@ from qianda.cli.opening import Choices, open_agent
 from qianda.cli.terminal import Terminal
 from qianda.cli.watching import Output, Watcher, interrupting
 from qianda.models.errors import QiandaError
+from qianda.models.events import RunStarted
 from qianda.tui.conversation import new_session_name
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ async def _answer(agent: Agent, session: Session, prompt: str) -> None:
         async with session.stream(prompt) as run:
             with interrupting(run, watcher.approval):
                 async for event in run:
-                    await watcher.watch(event, run)
+                    if not isinstance(event, RunStarted) or event.parent_run_id is not None:  # its model was named
+                        await watcher.watch(event, run)
             await watcher.finish(run, recorded=agent.record().lasting)
     except QiandaError as error:
         complain(str(error))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qianda.agents.conversation import STOPPED
 from qianda.models.messages import AssistantMessage, Message, ToolMessage, UserMessage, content_text
 from qianda.models.plan import Plan, step_texts
 from qianda.tui.transcript.answer import LazyBlock
-from qianda.tui.transcript.blocks import Block, ThinkingBlock, UserBlock
+from qianda.tui.transcript.blocks import Block, NoticeBlock, ThinkingBlock, UserBlock
 from qianda.tui.transcript.call_group import CallGroup
 from qianda.tui.transcript.call_text import QUIET, read_arguments
 from qianda.tui.transcript.calls import CallBlock
 from qianda.tui.transcript.images import image_blocks
 from qianda.tui.transcript.plan_block import PlanBlock
+from qianda.tui.words import t
 
 _NOT_ACCEPTED = "The user does not accept"
 
@@ -53,7 +55,11 @@ def restored_blocks(messages: Sequence[Message]) -> list[Block]:
             thinking.feed(message.reasoning)
             thinking.finish(-1.0)
             blocks.append(thinking)
-        if message.content.strip():
+        if message.content == STOPPED:
+            last = message is messages[-1]
+            told = t("Stopped before there was an answer: /resume goes on with it") if last else t("Stopped")
+            blocks.append(NoticeBlock(told, "warning"))
+        elif message.content.strip():
             blocks.append(LazyBlock(message.content))
         if plan is not None and not message.tool_calls and plan.plan.open == [len(plan.plan.steps)]:
             plan.plan = plan.plan.moved(len(plan.plan.steps), "done")  # the answer was the last step
