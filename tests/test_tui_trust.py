@@ -46,9 +46,9 @@ async def test_everything_is_named_before_it_is_used_and_not_now_has_the_focus(b
         ):
             await person.sees(text)
         assert "very-secret" not in person.screen()
-        await person.pilot.press("enter")
+        await person.pilot.press("escape")
         await person.sees_no("until you trust it")
-        assert person.app.focused is person.chat.editor
+        await person.until(lambda: person.app.focused is person.chat.editor)
         assert not is_trusted(brings)
     async with chatting() as person:  # the same is not shown again, another is
         await person.sees("What this folder brings is not used: /trust shows it")
@@ -61,6 +61,9 @@ async def test_everything_is_named_before_it_is_used_and_not_now_has_the_focus(b
     (brings / "AGENTS.md").write_text("Use spaces")
     async with chatting() as person:
         await shown(person)
+        await person.pilot.press("enter")
+        await person.sees_no("until you trust it")
+        assert not is_trusted(brings)
 
 
 async def test_trusting_it_opens_the_agent_again(brings: Path) -> None:

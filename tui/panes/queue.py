@@ -79,7 +79,10 @@ class PaneQueue:
         return answered
 
     def back(self) -> bool:
-        """Esc: a step back in the pane; whether there was one."""
+        """Esc: a step back in the pane, or away with the one above the prompt; whether there was any."""
+        if self._pane is None and self._beside is not None and self._beside.has_focus_within:
+            self.hide_beside()
+            return True
         return self._pane is not None and self._pane.back()
 
     def show_beside(self, pane: TrustPane) -> None:
