@@ -11,11 +11,11 @@ from typing import Any
 import typer
 
 from qianda.cli.exits import DONE, REFUSED, complain
-from qianda.cli.mcp_file import file_of, set_enabled, write_server
 from qianda.cli.mcp_show import all_servers, find_server, state_words
 from qianda.cli.terminal import clean, is_terminal
 from qianda.models.errors import ConfigurationError
 from qianda.tools.mcp import approvals
+from qianda.tools.mcp.config_file import file_of, set_used, write_server
 from qianda.tools.mcp.configured import Configured, Scope, server_of
 from qianda.tools.mcp.dialects import NAME, Entry
 from qianda.tools.mcp.known import KnownServer
@@ -105,9 +105,7 @@ def enable(name: str, workspace: Path, *, yes: bool) -> int:
     """
     server, _ = find_server(name, workspace)
     if not server.enabled:
-        if server.path.suffix != ".toml":
-            raise ConfigurationError(f"{name!r} is disabled in {server.path}", cure="Remove that there")
-        set_enabled(server.path, name, enabled=True)
+        set_used(server, workspace, used=True)
         server, _ = find_server(name, workspace)
     if server.scope == "project":
         return _ask_all([server], workspace, yes=yes)
@@ -122,10 +120,7 @@ def disable(name: str, workspace: Path) -> int:
         ConfigurationError: there is none, or the file cannot be written.
     """
     server, _ = find_server(name, workspace)
-    if server.scope == "project":
-        approvals.refuse(name, workspace)
-    else:
-        set_enabled(server.path, name, enabled=False)
+    set_used(server, workspace, used=False)
     typer.echo(f"{name} is not used any more; qianda mcp enable {name} brings it back")
     return DONE
 

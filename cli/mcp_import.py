@@ -11,10 +11,10 @@ import typer
 
 from qianda.cli.exits import DONE, GAVE_UP, complain
 from qianda.cli.mcp_change import approve_quietly
-from qianda.cli.mcp_file import file_of, write_server
 from qianda.cli.mcp_show import all_servers
 from qianda.cli.terminal import Terminal, clean, is_terminal
 from qianda.models.errors import ConfigurationError
+from qianda.tools.mcp.config_file import file_of, write_server
 from qianda.tools.mcp.configured import Configured, Scope
 from qianda.tools.mcp.dialects import DIALECTS, FOREIGN, dialect_of, places, read_servers
 

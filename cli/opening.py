@@ -47,6 +47,7 @@ class Choices:
         sandbox: whether commands run in a sandbox: True for it or not at all.
         network: whether commands in the sandbox may use the network.
         mcp: commands of MCP servers.
+        mcp_switched: MCP servers that are used, or not, whatever the settings say, by name.
         limits: fields of ``Limits``; they win over the agent's own.
         plan: the model plans first.
         record: whether runs are recorded, or None.
@@ -65,6 +66,7 @@ class Choices:
     sandbox: bool | None = None
     network: bool | None = None
     mcp: tuple[str, ...] = ()
+    mcp_switched: Mapping[str, bool] | None = None
     limits: Mapping[str, float] = field(default_factory=dict[str, float])
     plan: bool = False
     record: bool | None = None
@@ -286,4 +288,6 @@ def _mcp_servers(choices: Choices, notify: Notify) -> list[MCPServer]:
     from qianda.tools.mcp.approvals import usable_servers
 
     named = [MCPServer.parse(command) for command in choices.mcp]
-    return named + usable_servers(choices.workspace, notify)
+    switched = choices.mcp_switched or {}
+    named = [server for server in named if switched.get(server.name, True)]
+    return named + usable_servers(choices.workspace, notify, switched=switched)

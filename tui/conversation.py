@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,6 +109,7 @@ class Changes:
         thinking: on, off, how much, or the model's default.
         permissions: what tools may do unasked.
         plan: the model plans first.
+        mcp_switched: MCP servers that are used, or not, by name.
     """
 
     server: str | None = None
@@ -117,6 +118,7 @@ class Changes:
     thinking: Wanted | None = None
     permissions: PermissionMode | None = None
     plan: bool | None = None
+    mcp_switched: Mapping[str, bool] | None = None
 
 
 Approve = Callable[["ApprovalRequest"], Awaitable["Decision"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -49,24 +49,28 @@ def refuse(name: str, workspace: Path) -> None:
     _decide(workspace, name, _REFUSED)
 
 
-def usable_servers(workspace: Path, notify: Callable[[str], None]) -> list[MCPServer]:
+def usable_servers(
+    workspace: Path, notify: Callable[[str], None], *, switched: Mapping[str, bool] | None = None
+) -> list[MCPServer]:
     """The servers of a run: of two with one name the project's, once it is approved, goes before the user's.
 
     Args:
         workspace: the folder that the run works in.
         notify: told, one line each, why one is not used.
+        switched: what the person switched on and off for now, by name.
     """
+    now = switched or {}
     usable: dict[str, MCPServer] = {}
     for server in configured_servers(workspace, notify):
         state = state_of(server, workspace)
-        if state == "disabled":
+        if not now.get(server.name, state != "disabled"):
             continue
         try:
             resolved = server.resolve()
         except ConfigurationError as error:
             notify(f"{error}; it is not used")
             continue
-        if state == "pending approval":
+        if state == "pending approval" or (state == "disabled" and server.scope == "project"):
             notify(
                 f"MCP server {server.name!r} of {server.path.name} is not used until you say: "
                 f"qianda mcp approve {server.name}"

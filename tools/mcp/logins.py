@@ -6,9 +6,12 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
+from urllib.parse import parse_qs, urlsplit
 
 from qianda.tools.mcp.spec import MCPServer
 from qianda.tools.mcp.store import change_store, read_store
@@ -86,6 +89,21 @@ def forget_login(url: str) -> bool:
             keyring.delete_password(_SERVICE, url)
     change_store(_STORE, lambda value: value.pop(url, None) and None)
     return "needed" not in entry
+
+
+def has_browser() -> bool:
+    """Whether a window would open where the person is."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def way_back(url: str) -> str:
+    """What a person at the other end of SSH has to do so that the login's address finds back; "" for nothing."""
+    if "SSH_CONNECTION" not in os.environ:
+        return ""
+    port = urlsplit(parse_qs(urlsplit(url).query).get("redirect_uri", [""])[0]).port
+    return f"The browser comes back to port {port} of this machine: ssh -L {port}:127.0.0.1:{port} …"
 
 
 def _entry(url: str) -> dict[str, Any]:

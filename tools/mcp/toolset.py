@@ -68,7 +68,7 @@ class MCPToolset:
             workspace=self._workspace,
             notify=self._notify,
             changed=self._collect,
-            moved=self._tell,
+            moved=self._collect,
             model=self._model,
         )
         connection.begin()

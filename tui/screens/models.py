@@ -218,11 +218,11 @@ class ModelsScreen(ListScreen[Choice]):
             return
         await asyncio.to_thread(remember_server, path, server, choice.model, key)
         said = t("Saved")
-        if used and isinstance(changes.thinking, Thinking):
+        wanted = changes.thinking if used else None
+        if isinstance(wanted, Thinking):
             said = t("Saved, but for the thinking: the settings know on and off only")
-        elif used and changes.thinking is not None:
-            thinking = None if changes.thinking == "default" else changes.thinking
-            await asyncio.to_thread(change_setting, path, "thinking", thinking)
+        elif wanted is not None:
+            await asyncio.to_thread(change_setting, path, "thinking", None if wanted == "default" else wanted)
         origins = (await asyncio.to_thread(load_config, self.chat.workspace)).origins
         first = [origins.get(name, "") for name in ("server", "model", "api_keys")]
         if variables := [word.rpartition("environment ")[2] for word in first if "environment " in word]:
