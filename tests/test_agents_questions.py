@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from qianda import Agent, Context, tool
 from qianda.agents.journal import MemoryJournal
 from qianda.models.events import CallFailed, CallFinished, QuestionAsked, from_json, to_json
 from qianda.testing import Call, ScriptedServer, Turn
-from qianda.tools import Answer, Question, ask_user
+from qianda.tools import Answer, ApprovalRequest, Decision, Question, ask_user
+from qianda.tools.effects import Effects
+from qianda.tools.questions import asked_at_once
 
 FORM = {
     "type": "object",
@@ -182,3 +185,39 @@ async def test_the_model_asks_the_user() -> None:
         async with agent.stream("go") as run:
             done = [event.content async for event in run if isinstance(event, CallFinished)]
     assert done == ["no", "(the user did not answer; go on without it)"]
+
+
+@tool(consent=False, effects=lambda given: Effects(urls=(given["url"],)))
+async def visit(url: str) -> str:
+    """Visit a page.
+
+    Args:
+        url: its address
+    """
+    return f"been at {url}"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_front_end_with_a_queue_is_asked_at_once_and_others_one_by_one(tmp_path: Path, at_once: bool) -> None:
+    waiting: list[ApprovalRequest] = []
+    most = 0
+    both = asyncio.Event()
+
+    async def approve(request: ApprovalRequest) -> Decision:
+        nonlocal most
+        waiting.append(request)
+        most = max(most, len(waiting))
+        if len(waiting) == 2 or not at_once:
+            both.set()
+        async with asyncio.timeout(10):
+            await both.wait()
+        waiting.remove(request)
+        assert request.effects.urls == (request.arguments["url"],)
+        assert request.workspace == tmp_path
+        return Decision.allow()
+
+    calls = [Call("visit", {"url": f"https://example.org/{number}"}) for number in range(2)]
+    async with ScriptedServer(Turn(calls=calls), Turn("Done.")) as server:
+        given = asked_at_once(approve) if at_once else approve
+        await Agent(server=server.url, tools=[visit], workspace=tmp_path, approve=given, permissions="ask").run("go")
+    assert most == (2 if at_once else 1)

@@ -154,7 +154,7 @@ async def test_approve_of_the_outer_agent_is_asked_once_in_a_session() -> None:
     async with ScriptedServer(asks("write"), write, write, "done", "done") as server:
         agent = Agent(server=server.url, tools=[Agent(tools=files()).as_tool(**SCOUT)], approve=approve)
         await agent.run("go")
-    assert [request.name for request in requests] == ["write_file"]
+    assert [(request.name, request.agent) for request in requests] == [("write_file", "scout")]
 
 
 async def test_depth_has_an_end() -> None:
