@@ -40,7 +40,31 @@ _TASK = {"type": "string", "description": "What to do, with all that the agent h
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AgentAsTool(Tool):
+class _Delegating(Tool):
+    """A tool whose calls are tasks of agents.
+
+    By itself it changes nothing: each call of the agent is judged for itself. After a crash it goes on where it was.
+    """
+
+    read_only: bool = True
+    idempotent: bool = True
+    timeout: float = _DAY  # the agent's own limits end it
+    max_output: int = 100_000
+
+    def read_arguments(self, text: str) -> dict[str, Any]:
+        """Parse the arguments.
+
+        Raises:
+            ToolError: there is no task, or no such agent.
+        """
+        arguments = parse_arguments(self.name, text, self.schema.parameters, extra=False)
+        if not arguments["task"].strip():
+            raise ToolError(f'{self.name}: "task" is empty; say what is to be done')
+        return arguments
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AgentAsTool(_Delegating):
     """An agent that a model gives a task; made by ``agent.as_tool``.
 
     Args:
@@ -50,25 +74,12 @@ class AgentAsTool(Tool):
 
     agent: Agent[Any]
     description: str
-    # By itself it changes nothing: each call of the agent is judged for itself. After a crash it goes on where it was.
-    read_only: bool = True
-    idempotent: bool = True
-    timeout: float = _DAY  # the agent's own limits end it
-    max_output: int = 100_000
 
     @property
     def schema(self) -> ToolSchema:
         """Name, description and parameters."""
         parameters: dict[str, Any] = {"type": "object", "properties": {"task": _TASK}, "required": ["task"]}
         return ToolSchema(name=self.name, description=self.description, parameters=parameters)
-
-    def read_arguments(self, text: str) -> dict[str, Any]:
-        """Parse the arguments.
-
-        Raises:
-            ToolError: there is no task.
-        """
-        return _read(self.name, text, self.schema.parameters)
 
     async def invoke(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Run the agent.
@@ -80,7 +91,7 @@ class AgentAsTool(Tool):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Task(Tool):
+class Task(_Delegating):
     """The tool ``task`` of agents' files: gives a task to one of the agents that the file names.
 
     Args:
@@ -91,11 +102,7 @@ class Task(Tool):
     agents: dict[str, AgentDefinition]
     load: Callable[[AgentDefinition], Agent[Any]]
     name: str = "task"
-    read_only: bool = True
-    idempotent: bool = True
     consent: bool = True
-    timeout: float = _DAY
-    max_output: int = 100_000
 
     @property
     def schema(self) -> ToolSchema:
@@ -111,14 +118,6 @@ class Task(Tool):
                 "required": ["agent", "task"],
             },
         )
-
-    def read_arguments(self, text: str) -> dict[str, Any]:
-        """Parse the arguments.
-
-        Raises:
-            ToolError: there is no task, or no such agent.
-        """
-        return _read(self.name, text, self.schema.parameters)
 
     async def invoke(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Run the agent.
@@ -272,13 +271,6 @@ def _child(agent: Agent[Any], name: str, task: str, context: Context) -> Inner:
     bounds = {name: _least(getattr(own, name), getattr(outer, name)) for name in _BOUNDS}
     child.limits = replace(own, depth=_least(own.depth, outer.depth and outer.depth - 1), **bounds)
     return child
-
-
-def _read(name: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    arguments = parse_arguments(name, text, schema, extra=False)
-    if not arguments["task"].strip():
-        raise ToolError(f'{name}: "task" is empty; say what is to be done')
-    return arguments
 
 
 def _result(result: RunResult[Any]) -> ToolResult:

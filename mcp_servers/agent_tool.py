@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import orjson
 
-from qianda.agents.agent import Agent
+from qianda.agents.as_tool import AgentAsTool
 from qianda.agents.result import RunResult
 from qianda.agents.run import Run
 from qianda.mcp_servers.rounds import Call
@@ -29,23 +29,14 @@ from qianda.models.events import (
     TextDelta,
     ThinkingDelta,
 )
-from qianda.models.messages import ToolSchema
 from qianda.tools.context import Context
 from qianda.tools.permissions import Decision
 from qianda.tools.results import ToolResult
 from qianda.tools.secrets import redact
-from qianda.tools.tool import Tool
-from qianda.tools.validation import parse_arguments
 
 LOGGER = "qianda.run"
 """The logger of the messages that carry a run's events, each as its JSON."""
 _LONGEST = 200  # characters of a line of progress
-_DAY = 86_400.0
-_PARAMETERS: dict[str, Any] = {
-    "type": "object",
-    "properties": {"task": {"type": "string", "description": "What to do, with all that the agent has to know"}},
-    "required": ["task"],
-}
 _FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -68,35 +59,12 @@ OUTPUT: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AgentTool(Tool):
-    """An agent that a caller gives a task, as the tool ``ask_NAME``.
+class AgentTool(AgentAsTool):
+    """An agent that a caller gives a task, as the tool ``ask_NAME``; its permissions ask the caller's user."""
 
-    Args:
-        agent: does the task; its permissions hold, and what they ask goes to the caller's user.
-        description: what it is good for.
-    """
-
-    agent: Agent[Any]
-    description: str
-    timeout: float = _DAY  # the agent's own limits end it
+    idempotent: bool = False  # a repeated call is a new run
     max_output: int = 1_000_000
     _held: WeakSet[object] = field(default_factory=WeakSet[object])
-
-    @property
-    def schema(self) -> ToolSchema:
-        """Name, description and parameters."""
-        return ToolSchema(name=self.name, description=self.description, parameters=_PARAMETERS)
-
-    def read_arguments(self, text: str) -> dict[str, Any]:
-        """Parse the arguments.
-
-        Raises:
-            ToolError: there is no task.
-        """
-        arguments = parse_arguments(self.name, text, _PARAMETERS, extra=False)
-        if not arguments["task"].strip():
-            raise ToolError(f'{self.name}: "task" is empty; say what is to be done')
-        return arguments
 
     async def invoke(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Run the agent; a call that is cancelled stops it.
