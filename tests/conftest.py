@@ -130,6 +130,7 @@ def alone(
         monkeypatch.setenv("LC_CTYPE", everything)
         monkeypatch.delenv("LC_ALL")
     monkeypatch.setenv("LC_MESSAGES", "C")
+    monkeypatch.setenv("COLORTERM", "truecolor")  # the theme depends on it
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for name in ("CONFIG", "DATA", "CACHE", "STATE"):

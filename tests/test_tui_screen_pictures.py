@@ -144,7 +144,7 @@ def opened(
 
     async def play(pilot: Pilot[Any]) -> None:
         if light:
-            app.theme = "textual-light"
+            app.theme = "qianda-light"
         found = command_named(command)
         assert found is not None
         async with asyncio.timeout(10):
