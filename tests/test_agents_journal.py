@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -155,29 +154,6 @@ async def main(path, count, run_id):
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
 """
-
-
-def test_kill_9_repeats_no_committed_step(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(path), "40", "r"]
-    done = Path(f"{path}.done")
-    committed: dict[str, int] = {}
-    for stop_after in (3, 11, 12, 25):
-        said: list[str] = []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-            assert program.stdout is not None
-            for line in program.stdout:
-                said.append(line.strip())
-                if line.strip() == str(stop_after):
-                    program.send_signal(signal.SIGKILL)
-        times_done = done.read_text().split()
-        committed |= {number: times_done.count(number) for number in said if number not in committed}
-    finished = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    assert finished.stdout.endswith("end\n")
-    times_done = done.read_text().split()
-    assert sorted(set(times_done), key=int) == [str(n) for n in range(40)]
-    assert {number: times_done.count(number) for number in committed} == committed
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_run_of_a_call_that_was_killed_before_its_prompt_begins_again(tmp_path: Path) -> None:
