@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from textual.app import App, ComposeResult
 
 from qianda.models.messages import Usage
 from qianda.tui.place import place_of
@@ -48,6 +49,32 @@ def test_a_hint_and_the_keys_of_a_pane_come_before_what_stands_there_all_the_tim
     assert status.line(34).rstrip().endswith("Esc stops")
     status.say(hint="Copied 12 characters")
     assert status.line(80).rstrip().endswith("Copied 12 characters")
+
+
+async def test_a_reply_that_stops_coming_is_said_and_the_key_that_stops_it_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Empty(App[None]):
+        def compose(self) -> ComposeResult:
+            yield StatusLine()
+
+    async with Empty().run_test() as pilot:
+        now = 100.0
+        status = pilot.app.query_one(StatusLine)
+        status.say(model="qwen3-8b · vLLM", waiting=1, queued=2)
+        monkeypatch.setattr("qianda.tui.status.time.monotonic", lambda: now)
+        status.busy("answering")
+        now = 104.0
+        status.heard()
+        now = 108.0
+        assert "silent" not in status.line(120)
+        now = 110.0
+        assert "answering 10 s, silent for 6.0 s · 1 waiting to be read" in status.line(120)
+        assert status.line(60).endswith("… Esc stops")
+        status.busy("running make")
+        now = 150.0
+        assert "silent" not in status.line(120)
+        assert "1 waiting to be read · 2 queued · qwen" in status.line(80)
 
 
 def test_costs_are_added_up_where_there_is_a_price() -> None:

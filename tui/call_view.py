@@ -92,6 +92,7 @@ class CallView:
             self._status.busy(t("writing a call"))
         elif event.name and not block.name:
             block.name = event.name
+        self._status.heard()
         self._transcript.feed(block, event.text)
 
     def start(self, event: CallStarted) -> None:

@@ -116,6 +116,7 @@ class RunView:
             self._thinking = ThinkingBlock()
             self._transcript.add(self._thinking)
             self._status.busy(t("thinking"))
+        self._status.heard()
         self._transcript.feed(self._thinking, text)
 
     def _say(self, event: TextDelta) -> None:
@@ -128,6 +129,7 @@ class RunView:
             self._begin(event)
             self._answer = AnswerStream()
             self._status.busy(t("answering"))
+        self._status.heard()
         self._transcript.feed(self._answer, text)
 
     def _begin(self, event: Event) -> None:

@@ -24,6 +24,8 @@ LEFT = 22
 """Columns that the keys of a pane leave to what goes on."""
 BUSY = ("Enter steers · Ctrl+Q queues · Esc stops", "Enter steers · Esc stops", "Esc stops")
 IDLE = ("Enter sends · F1 help · Ctrl+C twice quits", "F1 help · Ctrl+C twice quits", "F1 help")
+SILENT = 5.0
+"""Seconds without a piece of a reply after which one wants to know that none comes."""
 SHORT = 0.2
 """Seconds of a reply under which its speed says nothing."""
 
@@ -57,7 +59,7 @@ class StatusLine(Widget):
         self.speed = self.spent = 0.0
         self.keys: tuple[str, ...] = ()
         self._doing = ""
-        self._since = 0.0
+        self._since = self._heard = 0.0
         self._frame = 0
         self._ticker: Timer | None = None
 
@@ -69,6 +71,10 @@ class StatusLine(Widget):
         if doing != self._doing:
             self._doing = doing
             self.refresh()
+
+    def heard(self) -> None:
+        """A piece of the reply came."""
+        self._heard = time.monotonic()
 
     def idle(self) -> None:
         """Nothing runs."""
@@ -107,16 +113,19 @@ class StatusLine(Widget):
         """What there is to say, what matters most first."""
         doing = ""
         if self._doing:
-            seconds = time.monotonic() - self._since
+            now = time.monotonic()
+            seconds, silent = now - self._since, now - self._heard
             doing = f"{FRAMES[self._frame]} {self._doing}" + (f" {duration(int(seconds))}" if seconds >= 1 else "")
+            if silent >= SILENT and self._doing in (t("thinking"), t("answering"), t("writing a call")):
+                doing += ", " + t("silent for {time}", time=duration(int(silent)))
         tokens = f"{self.tokens:,}" + (f"/{self.window:,}" if self.window else "") if self.tokens else ""
-        return [
-            doing,
-            visible(self.model) or t("no model yet"),
+        model = visible(self.model) or t("no model yet")
+        waits = [
             t("{number} waiting to be read", number=self.waiting) if self.waiting else "",
             t("{number} queued", number=self.queued) if self.queued else "",
-            t("{tokens} tokens", tokens=tokens) if tokens else "",
         ]
+        tokens = t("{tokens} tokens", tokens=tokens) if tokens else ""
+        return [doing, *waits, model, tokens] if doing else [model, *waits, tokens]
 
     def _more(self) -> list[str]:
         """What is said where there is room, likewise."""
@@ -138,6 +147,9 @@ class StatusLine(Widget):
         else:
             keys = [t(text) for text in (BUSY if self._doing else IDLE)]
             right = next((text for text in keys if width_of(text) <= width - width_of(left) - 2), "")
+            if self._doing and not right and width > LEFT + width_of(keys[-1]):  # how to stop it stays in sight
+                right = keys[-1]
+                left = shorten(left, width - width_of(right) - 2)
         for part in filter(None, self._more()):
             if width_of(left) + width_of(part) + 3 <= width - width_of(right) - 2:
                 left += f" · {part}"
