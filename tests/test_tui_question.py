@@ -106,6 +106,17 @@ async def test_answers_to_a_plan() -> None:
         assert not run.cancelled
 
 
+async def test_a_long_option_is_shown_whole() -> None:
+    async with chatting() as person:
+        task = person.is_asked(
+            Question(question="Which?", options=("short", f"{'long ' * 30}the end", "two\nlines\x1b"))
+        )
+        await person.sees("the end")
+        await person.sees("lines␛")
+        await person.pilot.press("down", "enter")
+        assert str(await given(task)).endswith("the end")
+
+
 async def test_no_steps_are_no_plan_and_an_editor_that_is_not_set_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.delenv("EDITOR", raising=False)
