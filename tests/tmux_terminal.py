@@ -106,6 +106,10 @@ class Terminal:
                 pytest.fail(f"The clipboard holds {held!r}")
             select.select([self._output], [], [], 0.1)
 
+    def title(self) -> str:
+        """What the program calls its window."""
+        return self._do("display-message", "-t", "chat", "-p", "#{pane_title}").strip()
+
     def paste(self, text: str) -> None:
         """Paste a text, as terminals do for programs that ask to be told."""
         load = [*self._tmux, "load-buffer", "-b", "pasted", "-"]

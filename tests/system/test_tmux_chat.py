@@ -160,14 +160,31 @@ def test_the_mouse_scrolls_selects_and_copies_while_an_answer_streams(terminal: 
 
 def test_chinese_without_colours(terminal: Terminal) -> None:
     with serving(ScriptedServer("你好！")) as server:
-        terminal.start(QIANDA_SERVER=server.url, LANG="zh_CN.UTF-8", NO_COLOR="1")
+        terminal.start(QIANDA_SERVER=server.url, LC_MESSAGES="zh_CN.UTF-8", NO_COLOR="1")
         terminal.sees("有问题尽管问")
         terminal.type("你好", "Enter")
         terminal.sees("你好！")
         codes = re.findall(r"\x1b\[([0-9;]*)m", terminal.screen(styles=True))
-        assert not [code for code in codes if re.search(r"\b(?:[349][1-6]|[34]8;2;|[34]8;5;(?!2[345]\d\b))", code)]
+        attributes = {"", "0", "1", "2", "3", "4", "7", "9", "39", "49"}
+        assert [code for code in codes if not set(code.split(";")) <= attributes] == []
         terminal.type("", "F1")
         terminal.sees("按键与命令")
+
+
+def test_back_to_the_shell_and_the_title_of_the_window(terminal: Terminal, tmp_path: Path) -> None:
+    with serving(ScriptedServer("Still here.")) as server:
+        terminal.start(QIANDA_SERVER=server.url)
+        terminal.sees("qwen3-8b")
+        assert terminal.title() == f"qianda – {tmp_path.name}"
+        terminal.type("Are you there", "C-z")
+        terminal.sees("qwen3-8b", gone=True)
+        terminal.type("fg", "Enter")
+        terminal.sees("qwen3-8b")
+        terminal.type("?", "Enter")
+        terminal.sees("Still here.")
+        terminal.type("", "C-c", "C-c")
+        terminal.sees("To go on with this conversation")
+        assert terminal.title() != f"qianda – {tmp_path.name}"
 
 
 def test_lines_that_are_only_appended(terminal: Terminal, tmp_path: Path) -> None:
