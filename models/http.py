@@ -118,6 +118,8 @@ def explain(error: Exception, url: str) -> QiandaError | None:
         )
     if "ReadTimeout" in names:
         return ServerUnreachable(f"{url} sent nothing for too long", cure="Look whether the server still works")
+    if "RemoteProtocolError" in names:
+        return ServerUnreachable(f"{url} broke off the connection", cure="Look whether the server still works")
     if "RequestError" in names or "StreamError" in names:
         return ServerUnreachable(f"The connection to {url} broke ({type(error).__name__})")
     return None
