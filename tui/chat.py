@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qianda.models.messages import Content
     from qianda.models.plan import Plan
     from qianda.models.resolve import Endpoint
+    from qianda.tools.mcp import MCPServer
     from qianda.tui.conversation import ChatAgent, ChatRun, Conversation, OpenAgent
     from qianda.tui.prompt.shell import Shell
     from qianda.tui.run_view import RunView
@@ -57,6 +58,7 @@ class Chat:
         shell: runs the person's own commands, once there was one.
         session: the conversation's name in the record.
         changes: what the person changed since the chat was opened.
+        mcp_off: MCP servers that no file names and the person has switched off.
         agent: the agent, while there is one.
         endpoint: the server and model, likewise.
         recorded: whether anything was said in it.
@@ -66,6 +68,7 @@ class Chat:
         self.session = session or new_session_name()
         self.recorded = False
         self.changes = Changes()
+        self.mcp_off: dict[str, MCPServer] = {}
         self.agent: ChatAgent | None = None
         self.endpoint: Endpoint | None = None
         self._screen = screen

@@ -69,6 +69,7 @@ COMMANDS = (
     Command("connect", "find or name a model server", "first_run:ConnectScreen", group=SETTINGS),
     Command("theme", "colours: each is shown at once", "action:theme", takes="[NAME]", group=SETTINGS),
     Command("tools", "tools, rules and permissions", "tools:ToolsScreen", ("f5",), "F5", group=SETTINGS),
+    Command("mcp", "MCP servers: state, tools, log, approval", "mcp:McpScreen", ("f4",), "F4", group=SETTINGS),
     Command("mode", "what runs unasked: ask, edits …", "action:mode", (), "Shift+Tab", "[MODE]", SETTINGS),
     Command("trust", "what this folder brings, and trusting it", "trust:TrustScreen", group=SETTINGS),
     Command("", "look for a model again", "action:open_again", ("ctrl+r",), "Ctrl+R"),
