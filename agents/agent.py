@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
 from weakref import WeakKeyDictionary
 
@@ -247,9 +246,7 @@ class Agent(Generic[T]):
         await self._here().acquire()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         try:
             await self._here().release()
         finally:

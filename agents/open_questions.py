@@ -6,8 +6,7 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qianda.agents.approval import answer_of
-from qianda.agents.questions import answer_to
+from qianda.agents.callbacks import answer_of, decision_of
 from qianda.agents.resources import Approve, Ask
 from qianda.models.errors import ToolError
 from qianda.models.events import ApprovalAsked, Event, QuestionAsked
@@ -78,14 +77,14 @@ class OpenQuestions:
             return Decision(allowed=False, reason=NOBODY_ASKED, by="nobody")
         if approve is not None and is_asked_at_once(approve):
             self._emit_approval(request)
-            return await answer_of(approve, request)
+            return await decision_of(approve, request)
         async with self._one_at_a_time:
             if approve is None:
                 self._approvals[request.request_id] = waiting = asyncio.get_running_loop().create_future()
                 self._emit_approval(request)
                 return await waiting
             self._emit_approval(request)
-            return await answer_of(approve, request)
+            return await decision_of(approve, request)
 
     async def ask_question(self, question: Question, name: str, ask: Ask | None) -> Answer:
         """Ask a tool's question of whoever can answer.
@@ -98,7 +97,7 @@ class OpenQuestions:
         async with self._one_at_a_time:
             if ask is not None:
                 self._emit_question(question, name)
-                return await answer_to(ask, question)
+                return await answer_of(ask, question)
             self._questions[question.request_id] = waiting = asyncio.get_running_loop().create_future()
             self._emit_question(question, name)
             answer = await waiting

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from qianda.agents.resources import Ask, Resources
-from qianda.models.errors import ToolError
+from qianda.agents.resources import Resources
 from qianda.tools.questions import Answer, Question
 
 if TYPE_CHECKING:
     from qianda.agents.run import Run
-
-_logger = logging.getLogger("qianda.agents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +58,3 @@ class Questions:
 
         step = self._resources.journal.step(self._run.id, key, ask, kind="question", repeat="safe", returns=Answered)
         return (await step).value
-
-
-async def answer_to(ask: Ask, question: Question) -> Answer:
-    """What the user's callback answers.
-
-    Raises:
-        ToolError: it failed, so nobody answered.
-    """
-    try:
-        answer = cast("object", await ask(question))
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        why = "what it waited for was cancelled"
-    except Exception as error:
-        _logger.warning("ask= failed", exc_info=True)
-        why = f"{type(error).__name__}: {error}"
-    else:
-        if answer is None or isinstance(answer, str | dict):
-            return cast("Answer", answer)
-        why = f"it gave {answer!r} in the place of a text, a dict or None"
-    raise ToolError(f"nobody could be asked, as ask= failed ({why})")

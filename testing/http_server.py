@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Self
 
 import orjson
@@ -215,9 +214,7 @@ class LoopbackServer(ABC):
         self._server = await loop.create_server(connect, "127.0.0.1", self._port)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         if self._server is not None:
             self._server.close()
             await asyncio.sleep(0)  # a connection that was just accepted gets its task
@@ -228,7 +225,7 @@ class LoopbackServer(ABC):
             await asyncio.gather(*connections, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None
-        if self._fault is not None and error is None:
+        if self._fault is not None and kind is None:
             raise self._fault
 
     async def _next_change(self) -> None:
