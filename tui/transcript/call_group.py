@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from qianda.tui.transcript.call_text import QUIET, counted
@@ -26,12 +28,12 @@ class CallGroup(Card):
 
     @property
     def active(self) -> bool:
-        """Whether there are enough."""
-        return len(self._done) >= GROUP_FROM
+        """Whether there are enough; each call asks for it, so not all of them are counted."""
+        return len(list(islice(self._done, GROUP_FROM))) == GROUP_FROM
 
     @property
-    def _done(self) -> list[CallBlock]:
-        return [member for member in self.members if member.state == "done"]
+    def _done(self) -> Iterator[CallBlock]:
+        return (member for member in self.members if member.state == "done")
 
     def add(self, member: CallBlock) -> None:
         """One more call."""

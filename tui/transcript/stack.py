@@ -213,6 +213,8 @@ class Stack:
         block.layout(self.width)
         if block.height != height:
             self._invalidate(index)
+        if not block.height:
+            return 0  # hidden ones must not push out what is seen
         self._kept[block] = None
         self._kept.move_to_end(block)
         if len(self._kept) > KEPT:
