@@ -41,7 +41,7 @@ class Way:
 class ConnectScreen(ListScreen[Way]):
     """The ways to a model; Enter tests one and uses it."""
 
-    COLUMNS = (Column(most=36), Column(grow=True), Column(most=22, right=True, wide=True))
+    COLUMNS = (Column(most=36), Column(grow=True))
     HEADING = "Connect a model"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "test and use it"),
@@ -60,7 +60,7 @@ class ConnectScreen(ListScreen[Way]):
         items = [
             Item(
                 f"{server.url} {model.id}",
-                (model.id, f"{server.kind.title}, {server.url}", _window(model.window)),
+                (model.id, " · ".join(filter(None, (_window(model.window), server.kind.title, server.url)))),
                 Way("found", server.url, model.id),
                 group=here,
             )
@@ -69,14 +69,12 @@ class ConnectScreen(ListScreen[Way]):
         ]
         self.say("" if items else t("No model server answers on the usual ports of this machine. r looks again"))
         items.append(
-            Item(
-                "address", (t("An address …"), t("vLLM, SGLang, llama.cpp, Ollama …"), ""), Way("address"), group=there
-            )
+            Item("address", (t("An address …"), t("vLLM, SGLang, llama.cpp, Ollama …")), Way("address"), group=there)
         )
         items += [
             Item(
                 kind.kind,
-                (f"{kind.title} …", t("with an API key of this region"), ""),
+                (f"{kind.title} …", t("with an API key of this region")),
                 Way("key", kind.kind),
                 group=there,
             )
@@ -86,9 +84,7 @@ class ConnectScreen(ListScreen[Way]):
         size = t("is here") if weights_present() else t("93 MB to fetch, once")
         state = size if await asyncio.to_thread(available) else t("needs pip install 'qianda[local]'")
         about = t("{state}; not a Qwen", state=state)
-        items.append(
-            Item("demo", (t("The demo model"), about, ""), Way("demo", "embedded"), group=t("Without a server"))
-        )
+        items.append(Item("demo", (t("The demo model"), about), Way("demo", "embedded"), group=t("Without a server")))
         return items
 
     async def detail(self, item: Item[Way]) -> Sequence[Block]:
@@ -104,7 +100,7 @@ class ConnectScreen(ListScreen[Way]):
                 "wrong, and it calls a few simple tools: enough to see how Qianda works."
             ),
         }[item.value.kind]
-        blocks: list[Block] = [TextBlock(about)]
+        blocks: list[Block] = [TextBlock(f"{item.cells[0]}\n{item.cells[1]}", "call-name"), TextBlock(about)]
         key, findings = self._verdict
         if key == item.key:
             blocks.append(findings_block(findings))
