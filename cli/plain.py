@@ -50,7 +50,7 @@ async def _plain(choices: Choices, name: str | None) -> int:
             endpoint = await agent.endpoint()
             complain(f"{endpoint.model} at {endpoint.kind.title} ({endpoint.why}); /help for more")
             if endpoint.demo:
-                Watcher(Output()).say_demo()
+                Watcher(Output(words=True)).say_demo()
             session = agent.session(name or new_session_name())
             while (line := await _next(terminal)) is not None:
                 match line.strip():
@@ -82,7 +82,7 @@ async def _next(terminal: Terminal) -> str | None:
 
 async def _answer(agent: Agent, session: Session, prompt: str) -> None:
     """One run; whatever it ends with, the chat goes on."""
-    watcher = Watcher(Output())
+    watcher = Watcher(Output(words=True))
     try:
         async with session.stream(prompt) as run:
             with interrupting(run, watcher.approval):

@@ -99,6 +99,7 @@ class RunView:
         self._together = False
         self._plan = Plan()
         self._planned = False
+        self._denied = "" if terminal.words else "denied: "  # the mark says it
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -143,7 +144,7 @@ class RunView:
             case CallFailed():
                 self.line("failed", "dim", f"{event.name}: {event.error}", indent="  ")
             case CallDenied():
-                self.line("denied", "denied", f"{event.name} denied: {event.reason}", indent="  ")
+                self.line("denied", "denied", f"{event.name} {self._denied}{event.reason}", indent="  ")
             case Retrying():
                 self.line("retry", "denied", event.cause, indent="  ")
             case _:
@@ -195,7 +196,7 @@ class RunView:
                 self.line("failed", "failed", text, whole=self._verbose)
             case CallDenied():
                 who = self._whose(event.call_id, event.name)
-                self.line("denied", "denied", f"{who}denied: {event.reason}", whole=self._verbose)
+                self.line("denied", "denied", f"{who}{self._denied}{event.reason}", whole=self._verbose)
             case _:
                 pass
 
@@ -234,7 +235,8 @@ class RunView:
         err = self._terminal.err
         if not self._quiet and is_terminal(err):
             mark = self._terminal.symbol("note")
-            line = clean(f"{mark} {event.model} {mark} {event.server} {mark} {event.why}")
+            between = "," if self._terminal.words else f" {mark}"
+            line = clean(f"{mark} {event.model}{between} {event.server}{between} {event.why}")
             err.write(self._terminal.style(line, "dim") + "\n")
             err.flush()
 
@@ -257,10 +259,13 @@ class RunView:
             return
         terminal = self._terminal
         if channel != self._channel:
+            thought = self._channel == "thinking"
             self.end_line()
             self._channel = channel
-            if channel == "thinking" and not terminal.colour:
+            if channel == "thinking" and (terminal.words or not terminal.colour):
                 self._write("(thinking) ")
+            elif thought and terminal.words:
+                self._write("(answer) ")
         shown = clean(text)
         self._write(terminal.style(shown, "dim") if channel == "thinking" else shown)
         self._at_start = shown.endswith("\n")

@@ -19,18 +19,20 @@ _CODES: dict[Style, str] = {
     "ask": "1;35",
 }
 
-_SYMBOLS = {
-    "call": ("→", "->"),
-    "done": ("✓", "+"),
-    "failed": ("✗", "x"),
-    "denied": ("⊘", "!"),
-    "retry": ("↻", "~"),
-    "note": ("·", "-"),
-    "more": ("…", "..."),
-    "doing": ("▸", ">"),
-    "pending": ("○", "o"),
-    "skipped": ("⊘", "!"),
+_SYMBOLS = {  # as they are, in ASCII, in words
+    "call": ("→", "->", "call:"),
+    "done": ("✓", "+", "done:"),
+    "failed": ("✗", "x", "failed:"),
+    "denied": ("⊘", "!", "denied:"),
+    "retry": ("↻", "~", "again:"),
+    "note": ("·", "-", "note:"),
+    "more": ("…", "...", "..."),
+    "doing": ("▸", ">", "doing:"),
+    "pending": ("○", "o", "to do:"),
+    "skipped": ("⊘", "!", "skipped:"),
 }
+
+_UNCUT = 2_000
 
 # Everything that moves the cursor, starts an escape sequence or reorders the text around it. Tabs and line ends stay.
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -55,6 +57,7 @@ class Terminal:
         interactive: ``out`` is a terminal.
         colour: ``out`` takes colours.
         unicode: ``out`` takes more than ASCII.
+        words: marks are words, and lines are not cut: for who listens to them.
     """
 
     out: TextIO
@@ -62,6 +65,7 @@ class Terminal:
     interactive: bool
     colour: bool
     unicode: bool
+    words: bool = False
 
     @classmethod
     def current(cls) -> Terminal:
@@ -77,11 +81,13 @@ class Terminal:
 
     def symbol(self, name: str) -> str:
         """One of the marks before a line: call, done, failed, denied, retry, note, more, and of a plan's steps."""
-        return _SYMBOLS[name][0 if self.unicode else 1]
+        return _SYMBOLS[name][2 if self.words else 0 if self.unicode else 1]
 
     @property
     def columns(self) -> int:
-        """The terminal's width in cells."""
+        """The terminal's width in cells, where lines are cut."""
+        if self.words:
+            return _UNCUT
         return max(20, shutil.get_terminal_size((100, 24)).columns)
 
     def one_line(self, text: str, cells: int) -> str:

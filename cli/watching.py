@@ -29,18 +29,19 @@ DEMO = "A demo model answers, not a Qwen. Connect a real one: qianda config set 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How a run is shown: events as JSON lines, the answer only, or with everything."""
+    """How a run is shown: events as JSON lines, the answer only, with everything, or with marks in words."""
 
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    words: bool = False
 
 
 class Watcher:
     """Shows a run's events in the way that was asked for, and knows how it ended."""
 
     def __init__(self, output: Output) -> None:
-        terminal = Terminal.current()
+        terminal = replace(Terminal.current(), words=output.words)
         self._output = output
         self._terminal = terminal
         self._live = terminal.interactive and not output.json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from qianda.models.events import (
     Compacted,
     Event,
     Notice,
+    PlanChanged,
     Retrying,
     RunFinished,
     RunStarted,
@@ -32,6 +34,7 @@ from qianda.models.events import (
     UsageReported,
 )
 from qianda.models.messages import Usage
+from qianda.models.plan import Plan, PlanStep
 
 
 class Screen(io.StringIO):
@@ -149,6 +152,37 @@ def test_thinking_is_dim_and_without_colours_it_is_named() -> None:
     assert shown(thinking) == "(thinking) Let me see.\nHi\n"
     coloured = shown(thinking, terminal(colour=True))
     assert coloured == "\x1b[2mLet me \x1b[0m\x1b[2msee.\x1b[0m\nHi\n"
+
+
+def test_the_lines_for_listening_say_states_in_words_and_are_whole() -> None:
+    long = "w" * 300
+    steps = (PlanStep("Look", "doing"), PlanStep("Write"))
+    output = shown(
+        [
+            event(ThinkingDelta, text="Hm."),
+            said("Yes."),
+            call(CallStarted, arguments="{}"),
+            call(CallFinished, content="fine", seconds=0.1),
+            call(CallFailed, error=long, seconds=0.1),
+            call(CallDenied, reason="not agreed", by="person"),
+            event(PlanChanged, plan=Plan(steps)),
+            event(Retrying, cause="the connection broke", attempt=2, wait=0.5),
+            finished(),
+        ],
+        replace(terminal(), words=True),
+    )
+    assert output.splitlines() == [
+        "(thinking) Hm.",
+        "(answer) Yes.",
+        "call: read_file",
+        "done: fine",
+        f"failed: {long}",
+        "denied: not agreed",
+        "note: Plan",
+        "doing: 1. Look",
+        "to do: 2. Write",
+        "again: the connection broke; attempt 2 in 0.5 s",
+    ]
 
 
 def test_results_of_calls_that_run_together_say_whose_they_are() -> None:
