@@ -208,6 +208,8 @@ class AskingPane(Widget):
             self._guard = time.monotonic() + GUARD_SECONDS
         for more in self.query("#more"):
             more.display = False
+        for line in self.query(Input):
+            line.cursor_blink = False  # which would cost something while nothing happens
         self.prepare()
         self.display = True
         self.focus_on(self.first)
