@@ -166,7 +166,7 @@ def test_the_lines_for_listening_say_states_in_words_and_are_whole() -> None:
             call(CallFailed, error=long, seconds=0.1),
             call(CallDenied, reason="not agreed", by="person"),
             event(PlanChanged, plan=Plan(steps)),
-            event(Retrying, cause="the connection broke", attempt=2, wait=0.5),
+            event(Retrying, cause="the connection broke", attempt=2, wait=0.5, discard=False),
             finished(),
         ],
         replace(terminal(), words=True),

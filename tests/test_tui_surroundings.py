@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tui_person import Person, chatting
 from qianda.models.config import user_config_path
 from qianda.testing import Call, Turn
 from qianda.tui import surroundings
+from qianda.tui.app import STYLES
 from qianda.tui.desktop import notification, title
 from qianda.tui.prompt.pasting import PasteParser
 from qianda.tui.themes import BackgroundSaid, fitting
@@ -68,6 +70,14 @@ async def test_themes_are_shown_as_they_are_marked_and_kept_by_enter(monkeypatch
         for theme in person.app.themes:  # each has what the sheets use
             person.app.show_theme(theme)
             await person.pilot.pause()
+
+
+def test_the_sheets_have_colours_of_the_theme_alone() -> None:
+    sheets = "".join(path.read_text("utf-8") for path in STYLES.glob("*.tcss"))
+    values = re.findall(r"(?:color|background|border[\w-]*|tint): *([^;]*);", sheets)
+    assert len(values) > 50
+    names = {word for value in values for word in value.split() if not word.startswith("$")}
+    assert {name for name in names if not re.fullmatch(r"\d+%|none|solid|heavy", name)} == set()
 
 
 def test_auto_fits_the_terminal() -> None:
