@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any, cast
 
 from qianda.models.errors import ConfigurationError
 from qianda.models.settings import MCP_SERVERS, SETTINGS, check_value, find_setting, read_config_file
+from qianda.models.whole_file import write_whole
 
 _HEADER = re.compile(r"^\s*\[")
 _KEY = re.compile(r"""^\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
@@ -207,21 +206,11 @@ def _key_of(line: str) -> str | None:
 
 def replace_file(path: Path, text: str, *, private: bool) -> None:
     """Write the file anew in one step; readable by its owner only when it holds keys."""
-    temporary = None
     try:
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".config-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary_path = Path(temporary)
-        temporary_path.chmod(0o600 if private else mode)
-        temporary_path.replace(target)
+        write_whole(target, text, mode=0o600 if private else mode)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise ConfigurationError(
             f"{path} cannot be written: {error.strerror}", cure="Correct its rights, or free space"
         ) from error

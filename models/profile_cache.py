@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from qianda.models.config import data_dir
+from qianda.models.whole_file import write_whole
 
 if TYPE_CHECKING:
     from qianda.models.http import AsyncClient
@@ -94,12 +94,8 @@ def remember(url: str, model: str, profile: Profile) -> None:
     path = profiles_path()
     kept = {name: entry for name, entry in _read(path).items() if _is_fresh(entry)}
     kept[_name(url, model)] = {**asdict(profile), "facts": dict(profile.facts)}
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(kept, file, ensure_ascii=False, indent=1)
-        draft.replace(path)
+        write_whole(path, json.dumps(kept, ensure_ascii=False, indent=1))
 
 
 def remember_findings(endpoint: Endpoint, version: str, findings: Sequence[Finding]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +12,7 @@ from typing import Any, cast
 from qianda.models.config import data_dir, project_config_path
 from qianda.models.errors import ConfigurationError
 from qianda.models.settings import MCP_SERVERS, SETTINGS, read_config_file
+from qianda.models.whole_file import write_whole
 from qianda.tools.mcp.content import visible
 
 # What a folder can bring that makes Qianda do things; everything here is listed, not used, until it is trusted.
@@ -187,15 +186,6 @@ def _save(folders: dict[str, dict[str, str]]) -> None:
     """Replace the store in one step; readable by its owner only."""
     path = _store()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".trust-")  # mode 0600
+        write_whole(path, json.dumps({"version": 2, "folders": folders}, indent=1, ensure_ascii=False))
     except OSError as error:
-        raise ConfigurationError(f"The decision cannot be stored in {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"version": 2, "folders": folders}, file, indent=1, ensure_ascii=False)
-        Path(temporary).replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
         raise ConfigurationError(f"The decision cannot be stored in {path}: {error.strerror}") from error

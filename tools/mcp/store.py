@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from qianda.models.config import data_dir
 from qianda.models.errors import ConfigurationError
+from qianda.models.whole_file import write_whole
 
 
 def read_store(name: str) -> dict[str, Any]:
@@ -41,18 +38,6 @@ def change_store(name: str, change: Callable[[dict[str, Any]], None]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
             value = read_store(name)
             change(value)
-            _replace(path, json.dumps(value, indent=1, ensure_ascii=False))
+            write_whole(path, json.dumps(value, indent=1, ensure_ascii=False))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

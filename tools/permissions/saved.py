@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from qianda.models.errors import ConfigurationError
+from qianda.models.whole_file import write_whole
 
 
 def read_saved(store: Path, workspace: Path) -> list[str]:
@@ -54,17 +52,9 @@ def _write(store: Path, saved: Mapping[str, list[str]]) -> None:
     lines = ["# Saved by Qianda when a call was always allowed, by workspace. Lines may be removed."]
     for folder, texts in saved.items():
         lines += ["", f"[{_quoted(folder)}]", "allow = [", *(f"    {_quoted(text)}," for text in texts), "]"]
-    temporary = None
     try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=store.parent, prefix=".rules-")  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-        Path(temporary).replace(store)
+        write_whole(store, "\n".join(lines) + "\n")
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise ConfigurationError(f"The rules cannot be saved in {store}: {error.strerror}") from error
 
 
