@@ -56,6 +56,7 @@ class McpScreen(ListScreen[Server | Tool | Offer]):
         self._watched: MCPToolset | None = None
         self._waiting = False
         self._log_size = 0
+        self._held: Sequence[Block] = ()  # shown in the place of any detail: what a question is about
 
     def on_mount(self) -> None:
         """Follow the log of the marked server."""
@@ -129,6 +130,8 @@ class McpScreen(ListScreen[Server | Tool | Offer]):
 
     async def detail(self, item: Item[Server | Tool | Offer]) -> Sequence[Block]:
         """Of a server all that there is; of a tool what it may do."""
+        if self._held:
+            return self._held
         match item.value:
             case Server() as server:
                 tools, offers = tools_of(self._watched, server), self._offers.get(server.name, [])
@@ -159,6 +162,11 @@ class McpScreen(ListScreen[Server | Tool | Offer]):
                 self.program.chat_screen.editor.insert(f"{sign}{offer.server}:{offer.name} ")
             case Tool():
                 super().choose(item)
+
+    def action_back(self) -> None:
+        """Esc: what was held goes first."""
+        self._held = ()
+        super().action_back()
 
     def action_whole(self) -> None:
         """The detail alone on the screen."""
@@ -212,13 +220,16 @@ class McpScreen(ListScreen[Server | Tool | Offer]):
             await self._start(spec)
 
     async def _agreed(self, title: str, text: str, question: str, language: str = "") -> bool:
-        self.pane.show([TextBlock(title, "strong"), code(text, language)])
-        self.add_class("-whole")
+        self._hold([TextBlock(title, "strong"), code(text, language)])
         try:
             return await self.confirm(question)
         finally:
-            self.remove_class("-whole")
-            self.set_focus(self.list)
+            self._hold(())
+
+    def _hold(self, blocks: Sequence[Block]) -> None:
+        self._held = blocks
+        if self.is_attached:
+            self.set_class(bool(blocks), "-whole")
             self.on_item_list_moved(self.list.Moved(self.item))
 
     async def _start(self, spec: MCPServer) -> None:
@@ -307,10 +318,8 @@ class McpScreen(ListScreen[Server | Tool | Offer]):
         async def show(url: str) -> None:
             way = way_back(url)
             self.program.copy_to_clipboard(url)
-            self.pane.show(
-                [TextBlock(t("Log in at {name} here (copied):", name=spec.name), "strong"), code(url), TextBlock(way)]
-            )
-            self.add_class("-whole")
+            title = TextBlock(t("Log in at {name} here (copied):", name=spec.name), "strong")
+            self._hold([title, code(url), TextBlock(way)])
             if has_browser():
                 await asyncio.to_thread(webbrowser.open, url)
 
@@ -323,8 +332,8 @@ class McpScreen(ListScreen[Server | Tool | Offer]):
             said = t("Logged in at {name}", name=spec.name) if came else t("{name} wants no login", name=spec.name)
         if came:
             await self._start(spec)
+        self._hold(())
         if self.is_attached:
-            self.remove_class("-whole")
             self.say(said)
             self.reload()
         else:

@@ -109,8 +109,6 @@ def server_details(server: Server, tools: Sequence[MCPTool], offers: Sequence[Of
         blocks.append(TextBlock(connection.problem, "call-failed-text"))
     if connection.running is not None:
         blocks.append(TextBlock(" · ".join(_versions(server))))
-        if said := connection.running.instructions:
-            blocks += [TextBlock(t("What it tells those who use it:"), "call-note"), TextBlock(said)]
     blocks += [
         TextBlock(t("{tool} has changed and is not used; a shows how", tool=change.tool), "call-denied-text")
         for change in server.changes
@@ -125,6 +123,8 @@ def server_details(server: Server, tools: Sequence[MCPTool], offers: Sequence[Of
     blocks.append(TextBlock("\n".join(lines)))
     if log := connection.log.lines()[-LOG_LINES:]:
         blocks += [TextBlock(str(connection.log.path), "call-note"), code(redact("\n".join(log)))]
+    if connection.running is not None and (said := connection.running.instructions):
+        blocks += [TextBlock(t("What it tells those who use it:"), "call-note"), TextBlock(said)]
     return blocks
 
 

@@ -41,8 +41,8 @@ class ModelsScreen(ListScreen[Choice]):
         Column(grow=True),
         Column(most=6),
         Column(most=9, right=True),
-        Column(most=17),
-        Column(most=18, wide=True),
+        Column(most=16),
+        Column(most=19, wide=True),
         Column(most=14, wide=True),
     )
     EMPTY = "No model server answers. /connect finds or names one"
@@ -118,8 +118,8 @@ class ModelsScreen(ListScreen[Choice]):
             choice.model,
             t("in use") if used else "",
             f"{window:,}" if window else "",
-            _thinks(family) if model is not None or family.qwen else t("not in the table"),
-            ", ".join(map(t, model.input)) if model is not None else "",
+            (t("levels") if family.efforts else _thinks(family)) if model or family.qwen else t("not in the table"),
+            ", ".join(map(t, model.input[1:] or model.input)) if model is not None else "",
             _price(model) if choice.kind.is_model_studio else "",
         )
         return Item(key, cells, choice, "good" if used else "", choice.title)
@@ -174,7 +174,7 @@ class ModelsScreen(ListScreen[Choice]):
                 self.say(t("{model} thinks in one way only", model=endpoint.model))
             else:
                 self.chat.think(every[(at + 1) % len(every)])
-                self.reload()
+                self.run_worker(self._again, exclusive=True, group="load")
 
     def action_budget(self) -> None:
         """Bound the thinking by tokens."""
@@ -185,7 +185,7 @@ class ModelsScreen(ListScreen[Choice]):
         text = await self.ask(t("Tokens of thinking at most in one reply, such as 2000")) if endpoint else ""
         if text.replace(",", "").isdecimal():
             self.chat.think(Thinking(budget=int(text.replace(",", ""))))
-            self.reload()
+            await self._again()
         elif text:
             self.say(t("That is no number of tokens: {text}", text=text))
 
