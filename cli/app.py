@@ -181,11 +181,10 @@ def doctor(
     ] = None,
 ) -> int:
     """Show which server and model would be used and why, what it can do, and what cures what it cannot."""
-    from qianda.cli.doctor import Looking
     from qianda.cli.doctor import doctor as look
 
     choices = Choices(server=server, model=model, api_key_env=api_key_env, workspace=open_workspace(cwd))
-    return look(Looking(choices=choices, full=full, file=report, as_json=json))
+    return look(choices, full=full, file=report, as_json=json)
 
 
 app.add_typer(agents_app, name="agents")

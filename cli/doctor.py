@@ -34,23 +34,6 @@ EXTRAS = {"local": "xllamacpp"}
 Report = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Looking:
-    """What is to be looked at, and how it is shown.
-
-    Args:
-        choices: the server and the workspace.
-        full: run the live checks.
-        file: write a Markdown report there, or None.
-        as_json: write one JSON document.
-    """
-
-    choices: Choices
-    full: bool = False
-    file: str | None = None
-    as_json: bool = False
-
-
 @dataclass(kw_only=True)
 class _Seen:
     """What was seen of the chosen server."""
@@ -62,8 +45,14 @@ class _Seen:
     error: QiandaError | None = None
 
 
-def doctor(looking: Looking) -> int:
+def doctor(choices: Choices, *, full: bool = False, file: str | None = None, as_json: bool = False) -> int:
     """Look, and say what was found.
+
+    Args:
+        choices: the server and the workspace.
+        full: run the live checks.
+        file: write a Markdown report there, or None.
+        as_json: write one JSON document.
 
     Returns:
         0 when a model can be used, else the exit code of what keeps it from that; 1 when a live check failed.
@@ -71,22 +60,22 @@ def doctor(looking: Looking) -> int:
     Raises:
         ConfigurationError: a configuration file is wrong, or the report cannot be written.
     """
-    return asyncio.run(_Doctor(looking).run())
+    return asyncio.run(_Doctor(choices, full=full, file=file, as_json=as_json).run())
 
 
 class _Doctor:
-    def __init__(self, looking: Looking) -> None:
-        self._looking = looking
-        self._config = load_settings(looking.choices.workspace)
+    def __init__(self, choices: Choices, *, full: bool, file: str | None, as_json: bool) -> None:
+        self._choices, self._full, self._file, self._as_json = choices, full, file, as_json
+        self._config = load_settings(choices.workspace)
         self._terminal = Terminal.current()
         self._progress = Progress(self._terminal)
         self._seen = _Seen()
-        self._deadline = time.monotonic() + (PATIENT_SECONDS if looking.full else QUICK_SECONDS)
+        self._deadline = time.monotonic() + (PATIENT_SECONDS if full else QUICK_SECONDS)
 
     async def run(self) -> int:
         from qianda.models.resolve import probe_local
 
-        seen, looking = self._seen, self._looking
+        seen = self._seen
         checks: list[Outcome] = []
         stopped = False
         try:
@@ -99,7 +88,7 @@ class _Doctor:
                 seen.error.cure = seen.error.cure.replace("qianda doctor shows what is there", f"what answers: {here}")
             report = self._report(probing.result())
             self._show(sections(report, self._terminal))
-            if looking.full and seen.endpoint and not seen.error:
+            if self._full and seen.endpoint and not seen.error:
                 checks, stopped = await self._check(seen.endpoint)
                 report["checks"] = [asdict(check) for check in checks]
         finally:
@@ -117,7 +106,7 @@ class _Doctor:
 
     async def _look(self) -> None:
         """Find the server, and see what it has and does."""
-        choices, patience = self._looking.choices, self._deadline - time.monotonic()
+        choices, patience = self._choices, self._deadline - time.monotonic()
         self._progress.show(f"Looking for {choices.server or 'a model server'} …")
         try:
             try:
@@ -162,7 +151,7 @@ class _Doctor:
             seen.models, seen.version, seen.findings = await asyncio.gather(
                 models(),
                 server_version(http, FoundServer(endpoint.url, endpoint.kind, ()), headers=headers),
-                probe(endpoint, http, seconds=left, each=CHECK_SECONDS if self._looking.full else left),
+                probe(endpoint, http, seconds=left, each=CHECK_SECONDS if self._full else left),
             )
         answers = next((one for one in seen.findings if one.check == "answers"), None)
         if answers and answers.status == "problem":
@@ -191,7 +180,7 @@ class _Doctor:
         return checks, stopped
 
     def _say(self, line: str) -> None:
-        if not self._looking.as_json:
+        if not self._as_json:
             typer.echo(line)
 
     def _show(self, titles: Iterable[tuple[str, list[tuple[str, str]]]]) -> None:
@@ -222,11 +211,11 @@ class _Doctor:
 
     def _write(self, report: Report) -> None:
         """Write the JSON document and the Markdown file, where they are wanted."""
-        if self._looking.as_json:
+        if self._as_json:
             import json
 
             typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
-        path = self._looking.file
+        path = self._file
         if path is None:
             return
         key = self._seen.endpoint.api_key if self._seen.endpoint else None

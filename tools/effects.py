@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +26,8 @@ class Effects:
 
 
 NO_EFFECTS = Effects()
+
+
+def reads_path(arguments: dict[str, Any]) -> Effects:
+    """The effects of a tool that looks at its ``path``."""
+    return Effects(reads=(arguments["path"],))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from qianda.tools.builtin.files import LONGEST_TEXT, list_folder, read_lines
 from qianda.tools.context import Context
-from qianda.tools.effects import Effects
+from qianda.tools.effects import reads_path
 from qianda.tools.function_tool import tool
 
 
-@tool(read_only=True, consent=False, origin="built-in", effects=lambda given: Effects(reads=(given["path"],)))
+@tool(read_only=True, consent=False, origin="built-in", effects=reads_path)
 def list_files(path: str, context: Context) -> str:
     """List the files in a folder.
 
@@ -19,13 +19,7 @@ def list_files(path: str, context: Context) -> str:
     return list_folder(path, context)
 
 
-@tool(
-    read_only=True,
-    consent=False,
-    origin="built-in",
-    max_output=LONGEST_TEXT + 500,
-    effects=lambda given: Effects(reads=(given["path"],)),
-)
+@tool(read_only=True, consent=False, origin="built-in", max_output=LONGEST_TEXT + 500, effects=reads_path)
 def read_file(path: str, context: Context) -> str:
     """Read a text file.
 

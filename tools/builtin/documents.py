@@ -7,14 +7,13 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from qianda.models.errors import ToolError
 from qianda.tools.builtin.paging import Pages, show, wanted
 from qianda.tools.builtin.processes import run_child
 from qianda.tools.builtin.text_files import human_size
 from qianda.tools.context import Context
-from qianda.tools.effects import Effects
+from qianda.tools.effects import reads_path
 from qianda.tools.function_tool import tool
 from qianda.tools.sandbox import Sandbox
 from qianda.tools.workspace import explained, resolve, shown
@@ -24,11 +23,7 @@ _SECONDS = 60
 KINDS = ("pdf", "docx", "pptx", "xlsx", "html", "htm", "csv", "epub")
 
 
-def _reads(arguments: dict[str, Any]) -> Effects:
-    return Effects(reads=(arguments["path"],))
-
-
-@tool(read_only=True, consent=False, origin="built-in", max_output=20_000, effects=_reads)
+@tool(read_only=True, consent=False, origin="built-in", max_output=20_000, effects=reads_path)
 async def read_document(path: str, context: Context, pages: str = "") -> str:
     """Read a PDF, DOCX, PPTX, XLSX, HTML, CSV or EPUB file as text.
 

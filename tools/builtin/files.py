@@ -12,7 +12,7 @@ from qianda.tools.builtin.paging import wanted
 from qianda.tools.builtin.search import find_files
 from qianda.tools.builtin.text_files import count_lines, read_text, write_text
 from qianda.tools.context import Context
-from qianda.tools.effects import Effects
+from qianda.tools.effects import Effects, reads_path
 from qianda.tools.function_tool import tool
 from qianda.tools.remembered import remembered
 from qianda.tools.workspace import explained, is_inside, resolve, shown
@@ -23,7 +23,7 @@ LONGEST_TEXT = 20_000
 _LONGEST_LINE = 2_000
 
 
-@tool(read_only=True, consent=False, origin="built-in", effects=lambda given: Effects(reads=(given["path"],)))
+@tool(read_only=True, consent=False, origin="built-in", effects=reads_path)
 async def list_files(path: str, context: Context, glob: str = "") -> str:
     """List the files in a folder; with a glob, those at any depth.
 
@@ -77,13 +77,7 @@ def _folder(path: str, context: Context) -> Path:
     return folder
 
 
-@tool(
-    read_only=True,
-    consent=False,
-    origin="built-in",
-    max_output=LONGEST_TEXT + 500,
-    effects=lambda given: Effects(reads=(given["path"],)),
-)
+@tool(read_only=True, consent=False, origin="built-in", max_output=LONGEST_TEXT + 500, effects=reads_path)
 def read_file(path: str, context: Context, lines: str = "") -> str:
     """Read a text file.
 

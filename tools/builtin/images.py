@@ -12,7 +12,7 @@ from qianda.models.media import LONGEST_RATIO, SHORTEST_SIDE
 from qianda.models.messages import MediaPart, TextPart
 from qianda.tools.builtin.text_files import human_size
 from qianda.tools.context import Context
-from qianda.tools.effects import Effects
+from qianda.tools.effects import reads_path
 from qianda.tools.function_tool import tool
 from qianda.tools.results import ToolResult
 from qianda.tools.workspace import explained, resolve, shown
@@ -26,11 +26,7 @@ _FEWEST_PIXELS = 64 * 1024  # a smaller crop is enlarged: below that, vision tow
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")  # no format that another program would be started for
 
 
-def _reads(arguments: dict[str, Any]) -> Effects:
-    return Effects(reads=(arguments["path"],))
-
-
-@tool(read_only=True, consent=False, origin="built-in", effects=_reads)
+@tool(read_only=True, consent=False, origin="built-in", effects=reads_path)
 def view_image(path: str, context: Context, crop: list[int] | None = None) -> ToolResult:
     """Look at an image file.
 
