@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qianda.models.errors import QiandaError
+from qianda.models.errors import ConfigurationError, QiandaError
 from qianda.tui.conversation import Changes, new_session_name
 from qianda.tui.panes.queue import PaneQueue
 from qianda.tui.place import place_of
@@ -201,12 +201,13 @@ class Chat:
         """Other thinking, from the next prompt on.
 
         Raises:
-            ConfigurationError: this model, or this server, cannot do that.
+            ConfigurationError: this model, or this server, cannot do that, or there is none yet.
         """
-        if self.agent is not None and self.agent.resources is not None:
-            self.agent.resources.think(None if wanted == "default" else wanted)
-            self.changes = replace(self.changes, thinking=wanted)
-            self.settled()
+        if self.agent is None or self.agent.resources is None:
+            raise ConfigurationError(t("There is no model yet"))
+        self.agent.resources.think(None if wanted == "default" else wanted)
+        self.changes = replace(self.changes, thinking=wanted)
+        self.settled()
 
     def settled(self) -> None:
         """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""

@@ -129,16 +129,15 @@ class ModelsScreen(ListScreen[Choice]):
         choice, endpoint = item.value, self.chat.endpoint
         if choice.problem:
             return [TextBlock(choice.title, "strong"), TextBlock(choice.problem, "call-failed-text")]
-        blocks: list[Block] = [TextBlock(choice.model, "strong"), TextBlock("\n".join(_facts(choice)))]
-        if endpoint is not None and self._used(choice):
-            blocks.append(TextBlock(t("In use, because {why}", why=endpoint.why), "call-note"))
-            if found := await asyncio.to_thread(_known, endpoint):
-                blocks.append(findings_block(found))
-            else:
-                blocks.append(
-                    TextBlock(t("p asks it a few small things: calls, thinking, schemas, images"), "call-note")
-                )
-        return blocks
+        facts = TextBlock("\n".join(_facts(choice)))
+        if endpoint is None or not self._used(choice):
+            return [TextBlock(choice.model, "strong"), facts]
+        tested = await asyncio.to_thread(_known, endpoint)
+        more = (
+            findings_block(tested) if tested else TextBlock(t("p tests calls, thinking, schemas, images"), "call-note")
+        )
+        why = TextBlock(t("In use, because {why}", why=endpoint.why), "call-note")
+        return [TextBlock(choice.model, "strong"), more, facts, why]
 
     def action_whole(self) -> None:
         """The detail alone on the screen."""
