@@ -11,7 +11,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
-from qianda.tui.panes.asking import AskingPane, Choice, Rows, What, head_row, hunk_blocks, text_block
+from qianda.tui.panes.asking import AskingPane, Choice
+from qianda.tui.panes.shown import Rows, What, head_row, hunk_blocks, text_block
 from qianda.tui.transcript.diff_rows import diff_rows
 from qianda.tui.transcript.rows import Row, flow, flow_text, visible
 from qianda.tui.words import t

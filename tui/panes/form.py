@@ -9,8 +9,9 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
-from qianda.tui.panes.asking import AskingPane, Choice, share_of
+from qianda.tui.panes.asking import AskingPane, Choice
 from qianda.tui.panes.fields import Pick, read_field, widget_of
+from qianda.tui.panes.shown import share_of
 from qianda.tui.transcript.rows import visible
 from qianda.tui.words import t
 

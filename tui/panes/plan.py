@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static, TextArea
 
-from qianda.tui.panes.asking import AskingPane, Choice, What, share_of, text_block
+from qianda.tui.panes.asking import AskingPane, Choice
+from qianda.tui.panes.shown import What, share_of, text_block
 from qianda.tui.words import t
 
 if TYPE_CHECKING:

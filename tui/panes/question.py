@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.widgets import Input, Static
 
-from qianda.tui.panes.asking import AskingPane, Choice, What, text_block
+from qianda.tui.panes.asking import AskingPane, Choice
+from qianda.tui.panes.shown import What, text_block
 from qianda.tui.transcript.rows import visible
 from qianda.tui.words import t
 

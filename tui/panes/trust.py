@@ -9,7 +9,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from qianda.tui.panes.asking import AskingPane, Choice, What, text_block
+from qianda.tui.panes.asking import AskingPane, Choice
+from qianda.tui.panes.shown import What, text_block
 from qianda.tui.transcript.rows import visible
 from qianda.tui.words import t
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from qianda.tools.undo import Change, Undone, changes_of_steps, undo_steps
-from qianda.tui.panes.asking import Rows
+from qianda.tui.panes.shown import Rows
 from qianda.tui.recorded import open_record
 from qianda.tui.screens.detail import TextBlock
 from qianda.tui.screens.items import Column, Item

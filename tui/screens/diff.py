@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
-from qianda.tui.panes.asking import Rows, head_row, hunk_blocks
+from qianda.tui.panes.shown import Rows, head_row, hunk_blocks
 from qianda.tui.screens.detail import Detail
 from qianda.tui.transcript.diff_rows import diff_rows
 from qianda.tui.words import t

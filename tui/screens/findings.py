@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qianda.models.probes import Finding
-from qianda.tui.panes.asking import Rows
+from qianda.tui.panes.shown import Rows
 from qianda.tui.transcript.rows import Row, flow_text
 
 if TYPE_CHECKING:
