@@ -79,7 +79,8 @@ class FakeRun:
         self.emit(RunFinished, reason="cancelled")
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
-        self._events.put_nowait(kind(run_id="run", seq=self._seq, time=0.0, **fields))
+        given: dict[str, Any] = {"run_id": "run", "seq": self._seq, "time": 0.0, **fields}
+        self._events.put_nowait(kind(**given))
         self._seq += 1
 
     def done(self) -> None:

@@ -14,6 +14,7 @@ from qianda.tools.mcp.configured import Configured, configured_servers, masked_u
 from qianda.tools.mcp.known import KnownServer, ToolChange
 from qianda.tools.mcp.logins import login_state
 from qianda.tools.secrets import know_secrets, redact
+from qianda.tui.recorded import short_folder
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Server:
     @property
     def where(self) -> str:
         """Where it is said that it is used."""
-        return str(self.configured.path) if self.configured is not None else t("said on the command line")
+        where = self.configured.path if self.configured is not None else None
+        return t("said on the command line") if where is None else short_folder(str(where))
 
     @property
     def shown(self) -> str:
