@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.color import Color
@@ -11,10 +12,10 @@ from rich.style import Style
 from textual import events
 from tui_person import Person, chatting
 
-from qianda.models.config import user_config_path
+from qianda.models.config import Config, user_config_path
 from qianda.testing import Call, Turn
 from qianda.tui import surroundings
-from qianda.tui.app import STYLES
+from qianda.tui.app import STYLES, QiandaApp
 from qianda.tui.desktop import notification, title
 from qianda.tui.prompt.pasting import PasteParser
 from qianda.tui.themes import BackgroundSaid, fitting
@@ -178,3 +179,15 @@ async def test_a_notification_comes_only_when_nobody_looks(monkeypatch: pytest.M
         await person.says("c")
         await person.sees("Three.")
         assert len(told) == 2
+
+
+def test_a_theme_and_a_language_that_are_not_there_are_said() -> None:
+    async def open_agent(*_: object) -> Any:
+        raise AssertionError
+
+    app = QiandaApp(open_agent, config=Config(theme="nothing", language="xx"))
+    assert app.theme == "qianda-dark"
+    assert app.look_around() == [
+        "There is no theme nothing: /theme shows what there is",
+        "There is no language xx; there are en, zh",
+    ]

@@ -13,11 +13,12 @@ from typing import get_args, get_type_hints
 import pytest
 from tui_person import chatting
 
+from qianda.models.catalog.entries import table
 from qianda.models.config import PERMISSION_MODES
 from qianda.models.events import RunFinished
 from qianda.models.plan import State
-from qianda.tui import commands, recorded, status
-from qianda.tui.screens import context, tools
+from qianda.tui import commands, mcp_servers, recorded, status
+from qianda.tui.screens import context, mcp_details, models, tools
 from qianda.tui.screens.listing import ListScreen
 from qianda.tui.transcript.call_text import QUIET
 from qianda.tui.transcript.rows import width_of
@@ -57,11 +58,19 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "one": lambda: (one for one, _ in QUIET.values()),
     "many": lambda: (many for _, many in QUIET.values()),
     "one.description": bindings,
+    "RUNS[chat.agent.permissions.judge(tool, {}, NO_EFFECTS).action]": lambda: (
+        runs for runs, _ in tools.RUNS.values()
+    ),
     "runs": lambda: (runs for runs, _ in tools.RUNS.values()),
     "self.agent.permissions.mode": lambda: PERMISSION_MODES,
     "session.state": lambda: ("running", "interrupted", "done", "cancelled", "limit", "failed"),
     "self.EMPTY": lambda: (kind.EMPTY for kind in screens()),
     "self.HEADING": lambda: (kind.HEADING for kind in screens()),
+    "server.now": lambda: get_args(mcp_servers.Now),
+    "THINKS[family.thinking]": models.THINKS.values,
+    "model.input[1:] or model.input": lambda: {kind for model in table() for kind in model.input},
+    "switched": lambda: (*models.SWITCHES.values(), "/think and /no_think"),
+    "KINDS[offer.kind]": mcp_details.KINDS.values,
     "step.state": lambda: get_args(State),
     "text": lambda: (
         *(text for _, text in commands.EDITOR_KEYS),
@@ -102,6 +111,8 @@ def said(file: Path) -> Iterable[str]:
                 func=ast.Name(id="counted"), args=[_, ast.Constant(value=str(one)), ast.Constant(value=str(many))]
             ):
                 yield from (one, many)
+            case ast.Call(args=[ast.Name(id="t"), several]):  # map
+                yield from TABLES[ast.unparse(several)]()
             case ast.Call(func=ast.Name(id="counted"), args=[_, ast.Starred()]):
                 pass  # of a table, or of the pair that follows
             case _:
