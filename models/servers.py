@@ -55,7 +55,6 @@ class ServerKind:
         images: bound of the images in one request, 0 for none.
         tell_output: it may cut a reply short unless it is told how long it may be: ``always``, ``window`` (where its
             context window is known), or "".
-        bad_defaults: what it does badly unless it is told otherwise, for people.
     """
 
     kind: str
@@ -90,7 +89,6 @@ class ServerKind:
     media_bytes: int = 0
     images: int = 0
     tell_output: Literal["always", "window", ""] = ""
-    bad_defaults: str = ""
 
     @property
     def base_url(self) -> str:
