@@ -306,11 +306,8 @@ _conversations: WeakKeyDictionary[AsyncExitStack, _Kept] = WeakKeyDictionary()
 
 
 def _kept(closing: AsyncExitStack | None) -> _Kept:
-    if closing is None:
-        return _Kept(asyncio.Lock(), {}, {})
-    if closing not in _conversations:
-        _conversations[closing] = _Kept(asyncio.Lock(), {}, {})
-    return _conversations[closing]
+    kept = _Kept(asyncio.Lock(), {}, {})
+    return kept if closing is None else _conversations.setdefault(closing, kept)
 
 
 async def _settled(agent: Agent[Any], resources: Resources, context: Context) -> Agent[Any]:
