@@ -46,6 +46,7 @@ def bindings() -> Iterable[str]:
 
 
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
+    "mode": lambda: PERMISSION_MODES,
     "wanted": lambda: PERMISSION_MODES,
     "change.kind": lambda: ("created", "changed", "deleted"),
     "command.group": lambda: (command.group for command in commands.COMMANDS),

@@ -41,7 +41,7 @@ class ToolsScreen(ListScreen[Tool | Rule]):
     def heading(self) -> str:
         """The mode, and what it means."""
         mode = self._permissions.mode if self._permissions is not None else "ask"
-        return t("Permissions: {mode}", mode=mode) + " · " + t(MEANS[mode])
+        return t("Permissions: {mode}", mode=t(mode)) + " · " + t(MEANS[mode])
 
     async def load(self) -> Sequence[Item[Tool | Rule]]:
         """The agent's tools, those of its MCP servers, and the rules."""
