@@ -95,6 +95,10 @@ async def test_a_switch_that_fails_leaves_the_model_and_what_was_said() -> None:
         await person.says("on")
         await person.sees("Two.")
         assert "count" in str(person.server.requests[-1]["messages"])
+        opened = len(person.changes)
+        await person.says("/model qwen3")
+        await person.sees("It is in use")
+        assert len(person.changes) == opened
         await person.says("/model nonsense")
         await person.sees("No server that answers has a model nonsense")
 

@@ -158,8 +158,21 @@ def _of(url: str, kind: ServerKind, model: FoundModel, server: str | None) -> Ch
     return Choice(url, kind, model.id, model.window, server)
 
 
+def in_use(chat: Chat, choice: Choice) -> bool:
+    """Whether it is the model in use."""
+    endpoint = chat.endpoint
+    if endpoint is None or choice.model != endpoint.model:
+        return False
+    return endpoint.engine is not None if not choice.url else choice.url == endpoint.url
+
+
 async def find_model(chat: Chat, name: str) -> Choice | None:
-    """The first model of that name, however it is written: at the server in use, then elsewhere."""
+    """The first model of that name, however it is written: at the server in use, then elsewhere.
+
+    Args:
+        chat: whose servers.
+        name: the model's, or a part of it that no other has.
+    """
     from qianda.models.resolve import is_model
 
     groups: dict[int, list[Choice]] = {}
@@ -168,7 +181,9 @@ async def find_model(chat: Chat, name: str) -> Choice | None:
         if at == 0 and (here := _called(group, name)) is not None:
             return here
     every = [choice for choice in merged(groups) if choice.model]
-    return _called(every, name) or next((choice for choice in every if is_model(choice.model, name)), None)
+    parts = [choice for choice in every if name.lower() in choice.model.lower()]
+    meant = next((choice for choice in every if is_model(choice.model, name)), None)
+    return _called(every, name) or meant or (parts[0] if len({choice.model for choice in parts}) == 1 else None)
 
 
 def _called(group: list[Choice], name: str) -> Choice | None:

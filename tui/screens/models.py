@@ -17,7 +17,7 @@ from qianda.tui.screens.detail import TextBlock
 from qianda.tui.screens.findings import SECONDS, findings_block, look_closely
 from qianda.tui.screens.items import Column, Item
 from qianda.tui.screens.listing import ListScreen
-from qianda.tui.servers import Choice, choices, merged
+from qianda.tui.servers import Choice, choices, in_use, merged
 from qianda.tui.thinking import fits, thinking_words, ways
 from qianda.tui.transcript.blocks import Block
 from qianda.tui.words import t
@@ -94,25 +94,19 @@ class ModelsScreen(ListScreen[Choice]):
         await super()._show()
         if not self.items and self._looking:
             self.say("")
-        now = next((at for at, item in enumerate(self.list.items) if self._used(item.value)), 0)
+        now = next((at for at, item in enumerate(self.list.items) if in_use(self.chat, item.value)), 0)
         if new and now:
             self.list.go(now)
 
     def _made(self) -> list[Item[Choice]]:
         return [self._item(choice) for choice in merged(self._groups)]
 
-    def _used(self, choice: Choice) -> bool:
-        endpoint = self.chat.endpoint
-        if endpoint is None or choice.model != endpoint.model:
-            return False
-        return endpoint.engine is not None if not choice.url else choice.url == endpoint.url
-
     def _item(self, choice: Choice) -> Item[Choice]:
         key = f"{choice.url} {choice.model}"
         if choice.problem:
             return Item(key, (choice.problem, "", "", "", "", ""), choice, "warning", choice.title)
         model, family = understand(choice.model).model, find_family(choice.model)
-        used = self._used(choice)
+        used = in_use(self.chat, choice)
         window = choice.window or (model.window if model is not None else None)
         cells = (
             choice.model,
@@ -130,7 +124,7 @@ class ModelsScreen(ListScreen[Choice]):
         if choice.problem:
             return [TextBlock(choice.title, "strong"), TextBlock(choice.problem, "call-failed-text")]
         facts = TextBlock("\n".join(_facts(choice)))
-        if endpoint is None or not self._used(choice):
+        if endpoint is None or not in_use(self.chat, choice):
             return [TextBlock(choice.model, "strong"), facts]
         tested = await asyncio.to_thread(_known, endpoint)
         more = (
@@ -157,7 +151,7 @@ class ModelsScreen(ListScreen[Choice]):
             super().choose(item)
         elif self.chat.busy:
             self.say(t("Stop the run first: Esc"))
-        elif self._used(choice):
+        elif in_use(self.chat, choice):
             self.say(t("It is in use"))
         else:
             self.dismiss()
@@ -204,7 +198,7 @@ class ModelsScreen(ListScreen[Choice]):
         choice = self.item.value if self.item is not None else None
         if choice is None or choice.problem:
             return
-        path, changes, used = user_config_path(), self.chat.changes, self._used(choice)
+        path, changes, used = user_config_path(), self.chat.changes, in_use(self.chat, choice)
         key = changes.api_key if used else None
         server = choice.server or (changes.server if used else None) or choice.url
         question = t(
@@ -245,6 +239,9 @@ class ModelsScreen(ListScreen[Choice]):
 
 async def switch(chat: Chat, choice: Choice) -> None:
     """Go on with another model; thinking that it cannot do is left to it."""
+    if in_use(chat, choice):
+        chat.say(t("It is in use"))
+        return
     changed = {"model": choice.model} if choice.server is None else {"model": choice.model, "server": choice.server}
     thinking = chat.thinking
     if thinking is not None and not fits(thinking, find_family(choice.model), choice.kind):
