@@ -21,6 +21,7 @@ from qianda.cli.options import (
     KeyOption,
     ModelOption,
     QuietOption,
+    UnaskedOption,
     VerboseOption,
     with_shared_options,
 )
@@ -207,7 +208,7 @@ Examples:
 def trust_command(
     cwd: FolderOption = ".",
     only_list: Annotated[bool, typer.Option("--list", help="Show what the folder brings, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: UnaskedOption = False,
 ) -> int:
     """Let this folder's MCP servers, settings and agents be used."""
     from qianda.cli.trust import trust

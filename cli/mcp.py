@@ -9,7 +9,7 @@ import typer
 
 from qianda.cli.exits import DONE
 from qianda.cli.opening import open_workspace
-from qianda.cli.options import FolderOption, JSONOption
+from qianda.cli.options import FolderOption, JSONOption, UnaskedOption
 
 mcp_app = typer.Typer(
     rich_markup_mode=None,
@@ -40,7 +40,6 @@ ScopeOption = Annotated[
     Literal["user", "project"],
     typer.Option("--scope", help="Your config.toml, or the project's .mcp.json."),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @mcp_app.callback(
@@ -142,7 +141,7 @@ def mcp_remove(name: NameArgument, cwd: FolderOption = ".") -> int:
 
 
 @mcp_app.command("enable", epilog="Example: qianda mcp enable time")
-def mcp_enable(name: NameArgument, yes: YesOption = False, cwd: FolderOption = ".") -> int:
+def mcp_enable(name: NameArgument, yes: UnaskedOption = False, cwd: FolderOption = ".") -> int:
     """Use a server again; one of a project is shown and asked for."""
     from qianda.cli.mcp_change import enable
 
@@ -164,7 +163,7 @@ Examples:
   qianda mcp approve            goes through all that waits for you
   qianda mcp approve weather""",
 )
-def mcp_approve(name: NamesArgument = None, yes: YesOption = False, cwd: FolderOption = ".") -> int:
+def mcp_approve(name: NamesArgument = None, yes: UnaskedOption = False, cwd: FolderOption = ".") -> int:
     """Let a project's server run, or tools that have changed: shows the command, or the difference, and asks."""
     from qianda.cli.mcp_change import approve
 

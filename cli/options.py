@@ -87,6 +87,10 @@ AllowOption = Annotated[
     typer.Option("--allow", metavar="RULE", help="Let more run unasked, such as 'run_command(pytest *)'; repeatable."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="The same as --permissions auto.")]
+UnaskedOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+RecordedArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Name of a session or run, its beginning or end, or last.")
+]
 SandboxOption = Annotated[
     bool | None,
     typer.Option(

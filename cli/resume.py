@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from qianda.cli.exits import complain
-from qianda.cli.options import Chosen, JSONOption, QuietOption, VerboseOption, with_shared_options
+from qianda.cli.options import Chosen, JSONOption, QuietOption, RecordedArgument, VerboseOption, with_shared_options
 
 EXAMPLES = """\b
 Examples:
@@ -23,7 +23,7 @@ Examples:
 
 @with_shared_options("thinking", "effort", "thinking_budget", "sandbox", "network", "cwd", "session", "go_on", "record")
 def resume_command(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Name of a session or run, its beginning or end, or last.")],
+    name: RecordedArgument,
     prompt: Annotated[str | None, typer.Argument(help="What to do next.", show_default=False)] = None,
     *,
     chosen: Chosen,

@@ -8,14 +8,10 @@ import typer
 
 from qianda.cli.exits import DONE
 from qianda.cli.opening import open_workspace
-from qianda.cli.options import FolderOption, JSONOption
+from qianda.cli.options import FolderOption, JSONOption, RecordedArgument, UnaskedOption
 
 sessions_app = typer.Typer(rich_markup_mode=None, help="Show what was recorded.", invoke_without_command=True)
-NameArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Name of a session or run, its beginning or end, or last.")
-]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many at most.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 HereOption = Annotated[bool, typer.Option("--here", help="Only those of this folder.")]
 
 
@@ -45,7 +41,7 @@ def sessions_list(
 
 
 @sessions_app.command("show", epilog="Example: qianda sessions show last")
-def sessions_show(name: NameArgument, *, json: JSONOption = False) -> int:
+def sessions_show(name: RecordedArgument, *, json: JSONOption = False) -> int:
     """Show a conversation, with the points that it can be rewound to."""
     from qianda.cli.sessions import show_session
 
@@ -67,7 +63,7 @@ def sessions_search(
 
 @sessions_app.command("export", epilog="Example: qianda sessions export last --format sharegpt >> train.jsonl")
 def sessions_export(
-    name: NameArgument,
+    name: RecordedArgument,
     form: Annotated[
         Literal["markdown", "json", "html", "openai", "sharegpt"],
         typer.Option("--format", help="To be read, or (openai, sharegpt) to train a model on."),
@@ -81,7 +77,7 @@ def sessions_export(
 
 
 @sessions_app.command("rm", epilog="Example: qianda sessions rm trip")
-def sessions_rm(names: Annotated[list[str], typer.Argument(metavar="ID…")], *, yes: YesOption = False) -> int:
+def sessions_rm(names: Annotated[list[str], typer.Argument(metavar="ID…")], *, yes: UnaskedOption = False) -> int:
     """Forget sessions."""
     from qianda.cli.sessions import remove
 
@@ -92,7 +88,7 @@ def sessions_rm(names: Annotated[list[str], typer.Argument(metavar="ID…")], *,
 def sessions_prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="12h, 30d or 8w.")],
     *,
-    yes: YesOption = False,
+    yes: UnaskedOption = False,
 ) -> int:
     """Forget sessions that were not used for some time."""
     from qianda.cli.sessions import prune
@@ -108,7 +104,7 @@ Examples:
   qianda sessions fork trip --at 2.5 --as try  one prompt, and five replies to the second""",
 )
 def sessions_fork(
-    name: NameArgument,
+    name: RecordedArgument,
     at: Annotated[
         str | None, typer.Option("--at", metavar="POINT", help="How much of it: PROMPTS, or PROMPTS.REPLIES.")
     ] = None,
@@ -128,7 +124,7 @@ Examples:
   qianda sessions rewind last --to 1.3 --files""",
 )
 def sessions_rewind(
-    name: NameArgument,
+    name: RecordedArgument,
     to: Annotated[str, typer.Option("--to", metavar="POINT", help="What stays: PROMPTS, or PROMPTS.REPLIES.")],
     *,
     files: Annotated[bool, typer.Option("--files", help="Also take back what the rest changed in files.")] = False,
