@@ -239,7 +239,8 @@ def model_server() -> Generator[str]:
 
 def table(rows: list[Row], calibration: float) -> str:
     """The section as Markdown."""
-    lines = [f"{machine()}. Calibration: a loop of 2,000,000 additions takes {calibration:.0f} ms here.", ""]
+    shared = f"load average {os.getloadavg()[0]:.1f}, of which this bench is at most 1"
+    lines = [f"{machine()}; {shared}. Calibration: a loop of 2,000,000 additions takes {calibration:.0f} ms here.", ""]
     lines += ["| the chat | | bound | |", "|---|---|---|---|"]
     for what, figure, bound, unit in rows:
         digits = 0 if unit in ("", "MB", "ms") else 2

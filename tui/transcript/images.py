@@ -12,12 +12,14 @@ import io
 import os
 from collections.abc import Mapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qianda.models.messages import Content, MediaPart
 from qianda.tui.transcript.blocks import GUTTER, Block
 from qianda.tui.transcript.rows import Row, Run, shorten, visible, width_of
 from qianda.tui.words import t
+
+if TYPE_CHECKING:
+    from qianda.models.messages import Content
 
 MOST_COLUMNS, MOST_ROWS = 80, 16
 PIXELS = 8, 16
@@ -92,6 +94,8 @@ class ImageBlock(Block):
 
 def image_blocks(content: Content) -> list[Block]:
     """The images of a message; one that is only an address is named, never fetched."""
+    from qianda.models.messages import MediaPart
+
     blocks: list[Block] = []
     for part in content if not isinstance(content, str) else ():
         if not isinstance(part, MediaPart) or part.type != "image":
