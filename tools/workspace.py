@@ -32,7 +32,10 @@ def resolve(workspace: Path, path: str) -> Path:
     written = Path(path.strip() or ".")  # names with spaces at their ends are rarer than models that add them
     if written.parts[:1] == ("~",):
         written = written.expanduser()
-    real = Path(os.path.realpath(root / written))
+    try:
+        real = Path(os.path.realpath(root / written))
+    except OSError as error:  # a link that is gone while it is followed
+        raise ToolError(f'"{path}" changes just now ({error.strerror}); try again') from error
     if not is_inside(root, real):
         raise ToolError(
             f'"{path}" is outside the workspace {root}; only files inside it can be used, '
