@@ -33,7 +33,12 @@ KEYS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
 LONG, SLOW = "stream 2000 11920 2000", "stream 1150 6854 500"
 TURNS, TURN = 200, "stream 40 240 0"
 CALLS = 5000
-AGENT = f'description = "Calls tools for long."\ntools = ["files"]\n[limits]\nturns = {2 * CALLS}\ntool_calls = {2 * CALLS}\n'
+AGENT = f"""description = "Calls tools for long."
+tools = ["files"]
+[limits]
+turns = {2 * CALLS}
+tool_calls = {2 * CALLS}
+"""
 QUIET = 10.0
 """Seconds over which a share of the CPU is taken."""
 
