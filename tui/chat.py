@@ -17,7 +17,6 @@ from qianda.tui.place import place_of
 from qianda.tui.prompt.draft import Draft
 from qianda.tui.prompt.outbox import Outbox
 from qianda.tui.screen import ChatScreen
-from qianda.tui.thinking import thinking_words
 from qianda.tui.transcript.blocks import NoticeBlock
 from qianda.tui.welcome import Welcome
 from qianda.tui.words import t
@@ -212,6 +211,8 @@ class Chat:
     def settled(self) -> None:
         """Say in the status line what may have changed: the mode, thinking, and the branch of the folder."""
         if self.agent is not None:
+            from qianda.tui.thinking import thinking_words
+
             mode = t(self.agent.permissions.mode) + (" · " + t("plan first") if self.changes.plan else "")
             self._status.say(mode=mode, thinking=thinking_words(self.changes.thinking), place=place_of(self.workspace))
 
