@@ -106,6 +106,10 @@ class Terminal:
                     raise TimeoutError(f"{text!r} never came; what came last:\n{last}")
             return next(when for size, when in self._times if size >= found + len(wanted))
 
+    def screen(self) -> str:
+        """What tmux shows."""
+        return self._ask("capture-pane", "-p")
+
     @property
     def cpu(self) -> float:
         """CPU seconds of the program so far, and of the programs that it ran."""
