@@ -70,6 +70,7 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "server.now": lambda: get_args(mcp_servers.Now),
     "THINKS[family.thinking]": models.THINKS.values,
     "model.input": lambda: {kind for model in table() for kind in model.input},
+    "model.input[1:] or model.input": lambda: {kind for model in table() for kind in model.input},
     "switched": lambda: (*models.SWITCHES.values(), "/think and /no_think"),
     "KINDS[offer.kind]": mcp_details.KINDS.values,
     "step.state": lambda: get_args(State),
