@@ -82,7 +82,7 @@ class SessionsScreen(ListScreen[SessionInfo]):
         """How many, and where."""
         if self._everywhere:
             return t("Sessions of all folders: {count}", count=len(self.items))
-        folder = short_folder(str(self.chat.workspace))
+        folder = self.chat.workspace.name or "/"  # the whole path would push the number off the screen
         return t("Sessions in {folder}: {count}", folder=folder, count=len(self.items))
 
     async def load(self) -> Sequence[Item[SessionInfo]]:
