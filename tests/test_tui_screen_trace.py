@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tui_person import chatting
 
 from qianda import tool
-from qianda.models.events import CallFinished, CallStarted, InputReceived
+from qianda.models.events import ApprovalAsked, CallFinished, CallProgress, CallStarted, InputReceived
 from qianda.testing import Call, Turn
 from qianda.testing.script import Fault
 from qianda.tools.builtin import write_file
@@ -53,6 +55,18 @@ async def test_requests_calls_retries_and_denials() -> None:
         await person.types("denied")
         await person.sees_no("retry")
         await person.sees("write_file")
+
+
+def test_a_call_that_says_something_is_not_asking_any_more() -> None:
+    trace = Trace()
+    told: list[bool] = []
+    trace.watchers.add(lambda: told.append(trace.steps[-1].runs))
+    call: dict[str, Any] = {"run_id": "r", "seq": 0, "time": 1.0, "call_id": "a", "name": "run_command"}
+    trace.note(CallStarted(**call, arguments="{}"))
+    trace.note(ApprovalAsked(**call, request_id="q", arguments="{}", description="", reason="it may"))
+    for _ in range(3):
+        trace.note(CallProgress(**call, text="made\n"))
+    assert told == [False, False, True]
 
 
 async def test_it_follows_a_run() -> None:

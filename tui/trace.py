@@ -40,6 +40,7 @@ class Step:
         seconds: of a request, from its beginning to its end.
         first: of a request, the seconds until its first piece came.
         asked: of a call, the question whether it may run.
+        runs: of a call, whether it said something, so that it runs.
         end: of a call, how it ended.
     """
 
@@ -47,6 +48,7 @@ class Step:
     seconds: float = 0.0
     first: float = 0.0
     asked: ApprovalAsked | None = None
+    runs: bool = False
     end: CallFinished | CallFailed | CallDenied | None = None
 
     @property
@@ -90,7 +92,9 @@ class Trace:
                 self._first[run] = event.time
             return
         if isinstance(event, CallProgress):
-            return
+            if (step := self._calls.get((run, event.call_id))) is None or step.runs:
+                return
+            step.runs = True
         self.runs[run] = None
         if isinstance(event, (ApprovalAsked, CallFinished, CallFailed, CallDenied)):
             self._follow(event)
@@ -99,7 +103,7 @@ class Trace:
                 self.tokens = event.request.total_tokens
             begun = self._begun.get(run, event.time)
             self._keep(Step(event, event.time - begun, self._first.pop(run, event.time) - begun))
-        else:
+        elif not isinstance(event, CallProgress):
             step = Step(event)
             self._keep(step)
             if isinstance(event, CallStarted):

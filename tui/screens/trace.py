@@ -168,7 +168,7 @@ def _call_end(step: Step) -> tuple[str, str, Tone]:
         case CallDenied():
             return t("denied"), {"person": t("by you"), "rule": t("by a rule")}.get(step.end.by, ""), "warning"
         case _:
-            return (t("asking") if step.asked is not None else t("running")), "", ""
+            return (t("asking") if step.asked is not None and not step.runs else t("running")), "", ""
 
 
 def _reply(event: UsageReported, step: Step) -> tuple[str, str]:
