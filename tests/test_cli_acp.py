@@ -573,7 +573,10 @@ async def test_what_goes_wrong_is_a_clear_error_or_reason(tmp_path: Path) -> Non
             await client.prompt(session_id="x", prompt=[text_block("A")])
 
 
-async def test_no_model_server_is_said_when_a_session_is_wanted(tmp_path: Path) -> None:
+async def test_no_model_server_is_said_when_a_session_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QIANDA_SERVER", "http://127.0.0.1:9/v1")  # whatever answers on this machine
     async with connected(None, model="nowhere-1b") as (client, _editor):
         with pytest.raises(RequestError, match=r"No model server answers|does not answer") as raised:
             await client.new_session(cwd=str(tmp_path), mcp_servers=[])
