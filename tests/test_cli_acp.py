@@ -578,7 +578,7 @@ async def test_no_model_server_is_said_when_a_session_is_wanted(
 ) -> None:
     monkeypatch.setenv("QIANDA_SERVER", "http://127.0.0.1:9/v1")  # whatever answers on this machine
     async with connected(None, model="nowhere-1b") as (client, _editor):
-        with pytest.raises(RequestError, match=r"No model server answers|does not answer") as raised:
+        with pytest.raises(RequestError, match="No server answers at") as raised:
             await client.new_session(cwd=str(tmp_path), mcp_servers=[])
         assert raised.value.code == -32603
 
