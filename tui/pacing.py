@@ -1,4 +1,4 @@
-"""The chat's event loop: under a fast stream it wakes some two hundred times a second, not for every token.
+"""The chat's event loop: under a fast stream it wakes some eighty times a second, not for every token.
 
 A wake-up costs far more than a token. Once they come densely, the loop sleeps a few milliseconds before it looks at its
 sockets, so that what arrived meanwhile is read at once; a stream of 2,000 tokens a second needs a quarter of the CPU.
@@ -11,11 +11,11 @@ import selectors
 import time
 from collections import deque
 
-NAP = 0.008
+NAP = 0.012
 """Seconds that the loop sleeps between wake-ups while they are dense."""
 DENSE = 60, 0.2
 """So many wake-ups within so many seconds begin the naps: a stream, not the exchanges of one tool call."""
-SPARSE = 20, 0.15
+SPARSE = 20, 0.35
 """When so many take longer, the naps end: naps alone leave more."""
 
 
