@@ -71,6 +71,14 @@ async def test_a_screen_helps_where_nothing_answers_and_esc_leaves_it(here: list
         await person.pilot.press("escape")
         await person.sees("✗ No model server answers on this machine. Start one. /connect helps, Ctrl+R")
         assert person.app.focused is person.chat.editor
+        person.agent.failures.append(NoServer("Still no model server"))
+        await person.types("hello")
+        await person.pilot.press("enter")
+        await person.sees("Connect a model")
+        await person.pilot.press("escape")
+        await person.sees("takes it back")
+        await person.pilot.press("escape")
+        assert person.chat.editor.text == "hello"
         await person.pilot.press("ctrl+r")
         await person.until(lambda: person.agent.sessions)
 

@@ -105,13 +105,14 @@ class Welcome:
 
     def failed(self, error: Exception) -> str:
         """There is no model: what to do about it. Where no server was named, a screen helps to find one."""
+        waits = f". {t('Your prompt waits for one, Esc takes it back')}" if self._chat.outbox.early_blocks else ""
         if not isinstance(error, NoServer):
-            return t("Ctrl+R tries again, /connect names another")
+            return t("Ctrl+R tries again, /connect names another") + waits
         if self._program.screen is self._screen and not self._screen.editor.text:
             from qianda.tui.screens.first_run import ConnectScreen
 
             self._program.push_screen(ConnectScreen(self._chat))
-        return t("/connect helps, Ctrl+R looks again")
+        return t("/connect helps, Ctrl+R looks again") + waits
 
     def ended(self, which: str) -> None:
         """A run ended with an error of this kind."""
