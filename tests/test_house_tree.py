@@ -31,11 +31,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def modules(house: Path, files: list[str], *tops: str) -> dict[str, ast.Module]:
-    return {
-        name: parsed(house / name)
-        for name in files
-        if name.endswith(".py") and name.split("/")[0] in tops
-    }
+    return {name: parsed(house / name) for name in files if name.endswith(".py") and name.split("/")[0] in tops}
 
 
 def imported(tree: ast.Module) -> set[str]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qianda.tools.mcp.config_file import write_server
 from qianda.models.errors import ConfigurationError
+from qianda.tools.mcp.config_file import write_server
 from qianda.tools.mcp.configured import Configured, masked_url
 from qianda.tools.mcp.dialects import DIALECTS, FOREIGN, KEYS, dialect_of, places, read_servers
 from qianda.tools.mcp.spec import MCPServer

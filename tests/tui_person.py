@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
-from textual.widgets import Input
 
 from qianda import Agent
 from qianda.models.config import data_dir
@@ -62,13 +61,6 @@ class Person:
     async def press(self, *keys: str) -> None:
         """Press keys."""
         await self.pilot.press(*keys)
-
-    async def types(self, text: str) -> None:
-        """Write into the line that has the focus, at once."""
-        focused = self.app.focused
-        assert isinstance(focused, Input)
-        focused.insert_text_at_cursor(text)
-        await self.pilot.pause()
 
     async def types(self, text: str) -> None:
         """Write into the line that has the focus, at once."""
