@@ -175,7 +175,7 @@ class Bench:
         """What a recorded conversation adds to the time until the program is ready."""
         self.record("long", TURNS, TURN)
         seconds: dict[str, list[float]] = {"fresh": [], "long": []}
-        for _ in range(self.rounds):
+        for _ in range(self.rounds + 2):  # a difference of two needs more of them
             for name, until in (("fresh", MODEL), ("long", LAST)):
                 with Terminal(self.environment, str(self.folder)) as terminal:
                     started = terminal.start("--session", name)
