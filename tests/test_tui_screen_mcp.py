@@ -84,7 +84,7 @@ async def test_a_projects_server_is_shown_as_it_would_run_before_it_is_approved(
         await person.press("f4")
         await person.sees("files", "not approved", "1 of 2 ready")
         await person.press("end", "a")
-        await person.sees("runs exactly this", f"{FIXTURE.name} good", "Let it be used in this folder")
+        await person.sees("runs", "this:", f"{FIXTURE.name} good", "Let it be used in this folder")
         await person.press("n")
         assert usable_servers(Path.cwd(), lambda _: None) == []
         await person.press("end", "a")

@@ -286,7 +286,11 @@ class ConformanceServer(ToolServer):
             return types.CallToolResult(content=[types.TextContent(text="done")])
         return await super().on_call_tool(context, params)
 
-    async def on_list_resources(self, _context: _Request, params: Any) -> types.ListResourcesResult:
+    async def on_list_resources(
+        self,
+        context: _Request,
+        params: Any,
+    ) -> types.ListResourcesResult:
         names = ("static-text", "static-binary", "watched-resource")
         resources = [types.Resource(name=name, uri=f"test://{name}", description=name) for name in names]
         return types.ListResourcesResult(resources=resources)
@@ -297,7 +301,7 @@ class ConformanceServer(ToolServer):
 
     async def on_read_resource(
         self, context: _Request, params: types.ReadResourceRequestParams
-    ) -> types.ReadResourceResult:
+    ) -> types.ReadResourceResult | types.InputRequiredResult:
         uri = str(params.uri)
         if uri == "test://static-binary":
             blob = types.BlobResourceContents(uri=uri, mime_type="image/png", blob=PNG)
@@ -309,7 +313,7 @@ class ConformanceServer(ToolServer):
             found = uri.split("/")[3]
             data = json.dumps({"id": found, "templateTest": True, "data": f"Data for ID: {found}"})
             return types.ReadResourceResult(contents=[_text(data, uri, "application/json")])
-        return await self._files.read(uri, context.protocol_version)
+        return await super().on_read_resource(context, params)
 
     async def on_list_prompts(self, _context: _Request, _params: Any) -> types.ListPromptsResult:
         def prompt(name: str, *arguments: str) -> types.Prompt:
