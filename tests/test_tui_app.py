@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -775,67 +775,6 @@ async def test_no_color_leaves_no_colours(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # Pictures
-
-
-def snapshot_script(
-    *steps: Callable[[Person], Coroutine[Any, Any, None]],
-) -> tuple[QiandaApp, Callable[[Pilot[Any]], Coroutine[Any, Any, None]]]:
-    agent = FakeAgent()
-    workspace = Path.cwd() / "project"
-    workspace.mkdir()
-    app = QiandaApp(agent.open, workspace=workspace)
-
-    async def play(pilot: Pilot[Any]) -> None:
-        person = Person(app, pilot, agent)
-        await person.until(lambda: agent.sessions)
-        for step in steps:
-            await step(person)
-        await pilot.pause()
-
-    return app, play
-
-
-async def show_markdown(person: Person) -> None:
-    run = await person.says("Show me")
-    answer(
-        run,
-        "# Result\n\nThe **price** is `42`, see [docs](https://example.org) and *more*.\n\n"
-        "| item | price |\n|---|---|\n| 苹果 | 42 |\n| pear | 7 |\n\n1. one\n2. two\n   - nested\n\n"
-        "```python\ndef triple(x):\n    return x * 3  # times\n```\n> quoted 你好",
-    )
-    run.done()
-    await person.sees("quoted 你好")
-
-
-async def show_calls(person: Person) -> None:
-    run = await person.says("Do it")
-    for call_id, name, arguments in (
-        ("a", "read_file", '{"path": "price.txt"}'),
-        ("b", "read_file", '{"path": "no.txt"}'),
-        ("c", "run_command", '{"command": "rm -rf build"}'),
-        ("d", "grep", '{"pattern": "total"}'),
-    ):
-        run.emit(CallStarted, call_id=call_id, name=name, arguments=arguments)
-    run.emit(CallFinished, call_id="a", name="read_file", content="14\n15", seconds=0.25)
-    run.emit(CallFailed, call_id="b", name="read_file", error="no.txt is not there. Try: price.txt", seconds=0.01)
-    run.emit(CallDenied, call_id="c", name="run_command", reason="The user said no: use make clean", by="person")
-    run.emit(CallStarted, call_id="e", name="fetch", arguments='{"url": "https://example.org"}')
-    run.emit(RunFinished, reason="error", which="ServerUnreachable", message="The server went away. Start it again")
-    await person.sees("The server went away")
-
-
-async def show_approval(person: Person) -> None:
-    await person.says("Do it")
-    task = person.asks({"command": "pip install left-pad && ./configure --prefix=/usr"}, name="run_command")
-    person.kept.append(task)
-    await person.sees("Run run_command?")
-    person.chat.status.idle()
-
-
-@pytest.mark.parametrize("step", [show_markdown, show_calls, show_approval])
-def test_picture(step: Callable[[Person], Coroutine[Any, Any, None]], snap_compare: Any) -> None:
-    app, play = snapshot_script(step)
-    assert snap_compare(app, terminal_size=(80, 24), run_before=play)
 
 
 @pytest.mark.parametrize(
