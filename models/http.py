@@ -102,7 +102,7 @@ def explain(error: Exception, url: str) -> QiandaError | None:
     if _package(error) not in ("httpx", "httpx2"):
         return None
     names = _names(error)
-    url = url.removesuffix("/chat/completions")  # a server is known by its base URL
+    url = str(url).removesuffix("/chat/completions")  # a server is known by its base URL; a parsed one comes too
     if "InvalidURL" in names or "UnsupportedProtocol" in names:
         from qianda.models.errors import ConfigurationError
 
