@@ -9,6 +9,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
+import httpx2
 import orjson
 import pytest
 
@@ -24,7 +25,7 @@ from qianda.models.errors import (
     ServerUnreachable,
 )
 from qianda.models.failures import explain_refusal, repaired_fields, text_in_error, worth_another_try
-from qianda.models.http import open_http
+from qianda.models.http import explain, open_http
 from qianda.models.messages import TextPart, ToolSchema, UserMessage
 from qianda.models.reply import Piece, Reply, merge
 from qianda.models.resolve import Endpoint
@@ -428,3 +429,12 @@ async def test_leaving_closes_the_connection() -> None:
         async with aclosing(client.ask([UserMessage("hi")], [], client.encoder())) as batches:
             await anext(batches)
         await server.wait_disconnects()
+
+
+@pytest.mark.parametrize("kind", [str, httpx2.URL])
+def test_a_server_is_named_by_its_base_url(kind: Callable[[str], Any]) -> None:
+    url = kind("http://gpu.example/v1/chat/completions")
+    gone = explain(httpx2.ConnectError("no"), url)
+    assert str(gone).startswith("No server answers at http://gpu.example/v1. ")
+    cut = explain(httpx2.RemoteProtocolError("peer closed connection"), url)
+    assert str(cut).startswith("http://gpu.example/v1 broke off the connection")
