@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar, cast
 
 from textual.binding import Binding, BindingType
@@ -16,7 +17,7 @@ from qianda.tui.words import t
 class HelpScreen(ListScreen[Command | None]):
     """Lists them by groups."""
 
-    COLUMNS = (Column(most=20), Column(most=18), Column(grow=True))
+    COLUMNS = (Column(most=20), Column(grow=True))
     HEADING = "Keys and commands"
     HAS_DETAIL = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "do it")]
@@ -24,10 +25,11 @@ class HelpScreen(ListScreen[Command | None]):
     async def load(self) -> Sequence[Item[Command | None]]:
         """The table, by groups, and the editor's keys."""
         prompt = [
-            Item(keys, (t(keys), "", t(text)), cast("Command | None", None), group=t("In the prompt"))
+            Item(keys, (t(keys), t(text)), cast("Command | None", None), group=t("In the prompt"))
             for keys, text in EDITOR_KEYS
         ]
-        return [*prompt, *command_items()]
+        # Their words with what they do: in a column of their own they would leave too little of 80 columns to that.
+        return [*prompt, *(replace(item, cells=(item.cells[0], _told(*item.cells[1:]))) for item in command_items())]
 
     def choose(self, item: Item[Command | None]) -> None:
         """Do it, in the chat."""
@@ -36,6 +38,10 @@ class HelpScreen(ListScreen[Command | None]):
             return
         self.dismiss()
         self.program.call_later(self.program.begin, item.value)
+
+
+def _told(word: str, text: str) -> str:
+    return f"{word}: {text}" if word else text
 
 
 def command_items() -> Iterable[Item[Command | None]]:
