@@ -36,7 +36,7 @@ def resolve(workspace: Path, path: str) -> Path:
         real = Path(os.path.realpath(root / written))
     except OSError as error:  # a link that is gone while it is followed
         raise ToolError(f'"{path}" changes just now ({error.strerror}); try again') from error
-    if not is_inside(root, real):
+    if real != root and root not in real.parents:
         raise ToolError(
             f'"{path}" is outside the workspace {root}; only files inside it can be used, '
             'by paths relative to it such as "notes.txt" or "."'
@@ -89,9 +89,12 @@ def open_file(workspace: Path, path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def is_inside(workspace: Path, path: Path) -> bool:
-    """Whether a path, with its links followed, is the workspace or in it."""
+    """Whether a path, with its links followed, is the workspace or in it; one that changes just now is not."""
     root = Path(os.path.realpath(workspace))
-    real = Path(os.path.realpath(path))
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError:
+        return False
     return real == root or root in real.parents
 
 
