@@ -36,7 +36,7 @@ class Terminal:
         columns, rows = map(str, self._size)
         settings = [item for name, value in environment.items() for item in ("-e", f"{name}={value}")]
         command = [sys.executable, "-m", "qianda", *arguments]
-        self._do("new-session", "-d", "-x", columns, "-y", rows, *settings, "-s", "chat", "sh")
+        self._begin("new-session", "-d", "-x", columns, "-y", rows, *settings, "-s", "chat", "sh")
         self._do("pipe-pane", "-t", "chat", "-O", f"cat > '{self._pipe}'")
         self.type(" ".join(f"'{word}'" for word in command), "Enter")
 
@@ -135,6 +135,16 @@ class Terminal:
         """End tmux."""
         subprocess.run([*self._tmux, "kill-server"], check=False, capture_output=True)
         os.close(self._output)
+
+    def _begin(self, *arguments: str) -> None:
+        """Begin a session, also where the tmux whose last one has just ended still says goodbye."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            done = subprocess.run([*self._tmux, *arguments], check=False, capture_output=True, encoding="utf-8")
+            if done.returncode == 0:
+                return
+            if time.monotonic() > end:
+                pytest.fail(f"tmux begins no session: {done.stderr}")
 
     def _do(self, *arguments: str) -> str:
         return subprocess.run([*self._tmux, *arguments], check=True, capture_output=True, encoding="utf-8").stdout
