@@ -137,12 +137,12 @@ def test_resizing_while_it_streams_keeps_the_end_in_sight(terminal: Terminal) ->
 def test_the_mouse_scrolls_selects_and_copies_while_an_answer_streams(terminal: Terminal) -> None:
     before = "".join(f"- item {number}\n" for number in range(40))
     words = "Words that are wrapped because the line is longer than the terminal is wide, and are copied as one line."
-    answer = f"{before}\n{words}\n\n```py\ndef f():\n    return 1\n```\n\n"
+    answer = f"{before}\n{words}\n\n```py\ndef f():\n    return 1\n```\n\nSo it ends.\n\n"
     with serving(ScriptedServer(Turn(answer, fault=Fault.hang(after=400)), Turn("More."))) as server:
         terminal.start(QIANDA_SERVER=server.url)
         terminal.sees("qwen3-8b")
         terminal.type("Go", "Enter")
-        screen = terminal.sees("return 1").split("\n")
+        screen = terminal.sees("So it ends.").split("\n")  # from here on nothing moves
         with terminal.mouse() as mouse:
             first = next(at for at, line in enumerate(screen, 1) if "Words that" in line)
             last = next(at for at, line in enumerate(screen, 1) if "return 1" in line)
