@@ -30,6 +30,7 @@ Examples:
 
 From another machine: ssh -L 8642:127.0.0.1:8642 HOST, then open the address here."""
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+SESSION = "{session:[A-Za-z0-9][A-Za-z0-9_.-]*}"  # it goes into the page and into a command line
 PORT = 8642
 CLOSE_SECONDS = 5.0
 LOOPBACK = "127.0.0.1"
@@ -108,8 +109,8 @@ def serve(words: Sequence[str], port: int, *, open_browser: bool = False) -> Non
             """What textual-serve has, and what is ours."""
             app = await self._make_app()
             app.middlewares.append(_guard(token, cookie=f"qianda-{port}"))  # browsers tell no ports apart
-            app.router.add_get("/chat/{session}", self.handle_index)
-            app.router.add_get("/ws/{session}", self.handle_websocket)
+            app.router.add_get(f"/chat/{SESSION}", self.handle_index)
+            app.router.add_get(f"/ws/{SESSION}", self.handle_websocket)
             return app
 
         async def on_startup(self, app: web.Application) -> None:
