@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from qianda.tui.prompt.draft import Draft
 from qianda.tui.words import t
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from qianda.tools.mcp import MCPToolset
     from qianda.tools.mcp.offers import Offer
     from qianda.tui.chat import Chat
 
@@ -46,20 +50,28 @@ async def expanded(chat: Chat, word: str, draft: Draft, argument: str) -> Draft 
     return None
 
 
+@asynccontextmanager
+async def _servers(chat: Chat) -> AsyncGenerator[MCPToolset | None]:
+    """The MCP servers of the chat's agent, if it has any."""
+    if chat.agent is None:
+        yield None
+        return
+    async with chat.agent.opened() as resources:
+        yield resources.mcp
+
+
 async def offered_prompts(chat: Chat) -> list[Offer]:
     """The prompts of the MCP servers that run.
 
     Raises:
         ToolError: a server failed.
     """
-    if chat.agent is None:
-        return []
-    async with chat.agent.opened() as resources:
-        if resources.mcp is None:
+    async with _servers(chat) as mcp:
+        if mcp is None:
             return []
         from qianda.tools.mcp.offers import list_prompts
 
-        return await list_prompts(resources.mcp)
+        return await list_prompts(mcp)
 
 
 async def offered_resources(chat: Chat) -> list[Offer]:
@@ -68,14 +80,12 @@ async def offered_resources(chat: Chat) -> list[Offer]:
     Raises:
         ToolError: a server failed.
     """
-    if chat.agent is None:
-        return []
-    async with chat.agent.opened() as resources:
-        if resources.mcp is None:
+    async with _servers(chat) as mcp:
+        if mcp is None:
             return []
         from qianda.tools.mcp.offers import list_resources
 
-        return [offer for offer in await list_resources(resources.mcp) if offer.kind == "resource"]
+        return [offer for offer in await list_resources(mcp) if offer.kind == "resource"]
 
 
 async def _prompt(chat: Chat, offer: Offer, draft: Draft, argument: str) -> Draft:
@@ -83,10 +93,9 @@ async def _prompt(chat: Chat, offer: Offer, draft: Draft, argument: str) -> Draf
     from qianda.tools.mcp.offers import get_prompt
 
     arguments = read_arguments(offer, argument)
-    assert chat.agent is not None
-    async with chat.agent.opened() as resources:
-        assert resources.mcp is not None
-        messages = await get_prompt(resources.mcp, offer.server, offer.name, arguments)
+    async with _servers(chat) as mcp:
+        assert mcp is not None
+        messages = await get_prompt(mcp, offer.server, offer.name, arguments)
     return replace(draft, content=_content(messages))
 
 
@@ -96,14 +105,12 @@ async def argument_values(chat: Chat, offer: Offer, name: str, value: str, given
     Raises:
         ToolError: the server failed.
     """
-    if chat.agent is None:
-        return []
-    async with chat.agent.opened() as resources:
-        if resources.mcp is None:
+    async with _servers(chat) as mcp:
+        if mcp is None:
             return []
         from qianda.tools.mcp.offers import complete
 
-        return await complete(resources.mcp, offer, name, value, given)
+        return await complete(mcp, offer, name, value, given)
 
 
 def read_arguments(offer: Offer, text: str) -> dict[str, str]:
