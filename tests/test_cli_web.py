@@ -74,6 +74,9 @@ async def test_only_who_has_the_address_gets_in_and_a_page_is_a_conversation(
         assert not [url for url in re.findall(r"https?://[^\"'\s]+", html) if not url.startswith(base)]
         connection = re.search(r"data-session-websocket-url=\"([^\"]+)", html)
         assert connection
+        for name in ("%22%3E%3Cscript%3E", "--help"):
+            async with browser.get(f"{base}chat/{name}") as answer:
+                assert answer.status == 404
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await browser.ws_connect(connection[1], headers={"Origin": "http://evil.example"})
         async with browser.ws_connect(connection[1] + "?width=80&height=24") as page:
